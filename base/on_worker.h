@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// on_worker: run a blocking function on the pool and continue on the caller's loop. Heavy: .cc files only.
+#pragma once
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/prepend.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <optional>
+
+#include "base/coro.h"
+#include "base/workers.h"
+
+namespace polder {
+
+/// `co_await on_worker(workers, [&] { return disk.fsync(fd); })`. The function runs once, even if the
+/// awaiting task is cancelled meanwhile: what it references lives in the coroutine's frame, which waits for
+/// it.
+template <typename Function, typename T = std::invoke_result_t<Function&>>
+Task<T> on_worker(Workers& workers, Function function) {
+  std::optional<T> result;
+  co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(
+      [&](auto handler) {
+        auto executor = asio::get_associated_executor(handler);
+        auto work = asio::prefer(executor, asio::execution::outstanding_work.tracked);
+        workers.submit([&function, &result, work, handler = std::move(handler)]() mutable {
+          result.emplace(function());
+          asio::post(work, std::move(handler));
+        });
+      },
+      asio::use_awaitable);
+  co_return std::move(*result);
+}
+
+}  // namespace polder

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "changelog/record/record.h"
+
+namespace polder {
+
+std::string_view to_string(RecordKind kind) {
+  switch (kind) {
+    case RecordKind::kWrite:
+      return "write";
+    case RecordKind::kTruncate:
+      return "truncate";
+    case RecordKind::kFallocate:
+      return "fallocate";
+    case RecordKind::kPunch:
+      return "punch";
+    case RecordKind::kZero:
+      return "zero";
+    case RecordKind::kCreate:
+      return "create";
+    case RecordKind::kLink:
+      return "link";
+    case RecordKind::kUnlink:
+      return "unlink";
+    case RecordKind::kRename:
+      return "rename";
+    case RecordKind::kSetattr:
+      return "setattr";
+    case RecordKind::kXattr:
+      return "xattr";
+    case RecordKind::kMark:
+      return "mark";
+    case RecordKind::kRestored:
+      return "restored";
+    case RecordKind::kClosed:
+      return "closed";
+    case RecordKind::kApplied:
+      return "applied";
+    case RecordKind::kRemoved:
+      return "removed";
+    case RecordKind::kMeta:
+      return "meta";
+  }
+  return "unknown";
+}
+
+}  // namespace polder

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Record: one change of a set, as its result, exactly and absolutely. Format on disk:
+// docs/formats/changelog.md.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "base/buffer.h"
+#include "base/gfid.h"
+#include "base/hlc.h"
+
+namespace polder {
+
+enum class RecordKind : std::uint8_t {
+  // Data: "these bytes may have changed". gfid, offset, length, sometimes the data itself.
+  kWrite = 1,
+  // Destructive data records, applied in full from the record.
+  kTruncate = 2,   // length: the new size
+  kFallocate = 3,  // offset, length; `keep_size`
+  kPunch = 4,
+  kZero = 5,  // `keep_size`
+  // Names and attributes. Each carries the full post-state it needs.
+  kCreate = 16,   // gfid, name, state: any type of object
+  kLink = 17,     // gfid, name
+  kUnlink = 18,   // gfid, name; `last_link`: the object has no other name. rmdir too
+  kRename = 19,   // gfid, name → to; `displaced` was at `to` before (moved to `name` when `exchange`);
+                  // `last_link` is its
+  kSetattr = 20,  // gfid, state: mode, uid, gid, atime, mtime — all of them, whatever changed
+  kXattr = 21,    // gfid, key, value (absent: removed); state.mode, since an ACL changes it
+  // About the log itself.
+  kMark = 32,      // text: name of the mark (a snapshot)
+  kRestored = 33,  // text: name of the mark the volume went back to; offset: that mark's index
+  kClosed = 34,    // hlc: no record at or below it will follow
+  kApplied = 35,   // text: geo-replication session; value: its position on the primary (georep/protocol)
+  kRemoved = 36,   // gfid: the object is gone, whatever names it had (rescan, orphans)
+  kMeta = 37,  // key, value: a fact about the volume that must travel with the log (read-only, superseded)
+};
+
+struct EntryName {
+  Gfid parent;
+  std::string name;
+  auto operator<=>(const EntryName&) const = default;
+};
+
+struct ObjectState {
+  std::uint32_t mode = 0;  // with type bits
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint32_t rdev_major = 0;
+  std::uint32_t rdev_minor = 0;
+  timespec atime{};
+  timespec mtime{};
+  std::string target;                         // symlinks
+  std::map<std::string, std::string> xattrs;  // of a new object: inherited ACLs; of a scanned one: all
+};
+
+struct Record {
+  // Identity. Filled by Journal::append; (lineage, set, term) are the segment's (JournalPosition).
+  std::uint64_t index = 0;
+  Hlc hlc{};
+  std::uint32_t session = 0;
+  std::uint64_t sequence = 0;  // < 2^48
+
+  RecordKind kind{};
+  bool last_link = false;
+  bool exchange = false;
+  bool keep_size = false;
+
+  /// Every time that the change implies (ctime of the object, mtime of a written file, mtime and ctime of the
+  /// parents): nanoseconds since the epoch. Equal to `hlc` where the change was first made; the origin's on a
+  /// secondary.
+  std::uint64_t time_ns = 0;
+
+  Gfid gfid;
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+  /// kWrite: the bytes, when they travel in the log (changelog.inline-data); then data.size() == length.
+  Buffer data;
+
+  EntryName name;
+  EntryName to;
+  Gfid displaced;
+  ObjectState state;
+  std::string key;
+  std::optional<std::string> value;
+  std::string text;
+
+  bool is_data() const { return kind == RecordKind::kWrite; }
+};
+
+std::string_view to_string(RecordKind kind);
+
+}  // namespace polder

@@ -1,0 +1,70 @@
+# The three kinds of target. Each folder is one library; sources are listed, never globbed.
+#
+#   polder_library(NAME SOURCES ... DEPS ...)
+#   polder_test(NAME SOURCES ... DEPS ... [LABELS fast|sim|slow|fuse|root|vm] [SERIAL])
+#   polder_program(NAME SOURCES ... DEPS ...)
+
+find_program(CCACHE ccache)
+if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # Precompiled headers hide time macros and defines from ccache unless it is told to look past them.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+      "CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime"
+      CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${CCACHE})
+endif()
+
+set_property(GLOBAL PROPERTY JOB_POOLS link=1)
+set(CMAKE_JOB_POOL_LINK link)
+
+add_library(polder_options INTERFACE)
+target_include_directories(polder_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(polder_options INTERFACE -Wall -Wextra -Wpedantic -Werror -fno-omit-frame-pointer
+  "$<$<CONFIG:Debug>:-O0;-g1>")
+target_link_options(polder_options INTERFACE -fuse-ld=lld)
+target_link_libraries(polder_options INTERFACE fmt::fmt)
+if(POLDER_SANITIZE)
+  target_compile_options(polder_options INTERFACE -fsanitize=${POLDER_SANITIZE} -fno-sanitize-recover=undefined)
+  target_link_options(polder_options INTERFACE -fsanitize=${POLDER_SANITIZE})
+endif()
+
+if(POLDER_PCH)
+  add_library(polder_pch OBJECT ${CMAKE_SOURCE_DIR}/cmake/pch.cc)
+  target_link_libraries(polder_pch PUBLIC polder_options polder_asio)
+  target_compile_options(polder_pch PRIVATE -Xclang -fno-pch-timestamp)
+  target_precompile_headers(polder_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/pch.h)
+endif()
+
+function(polder_use_pch target)
+  if(POLDER_PCH)
+    target_compile_options(${target} PRIVATE -Xclang -fno-pch-timestamp)
+    target_precompile_headers(${target} REUSE_FROM polder_pch)
+  endif()
+endfunction()
+
+function(polder_library name)
+  cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
+  add_library(${name} STATIC ${A_SOURCES})
+  target_link_libraries(${name} PUBLIC polder_options polder_asio ${A_DEPS})
+  polder_use_pch(${name})
+endfunction()
+
+function(polder_program name)
+  cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  target_link_libraries(${name} PRIVATE polder_options polder_asio ${A_DEPS})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  polder_use_pch(${name})
+endfunction()
+
+include(GoogleTest)
+function(polder_test name)
+  cmake_parse_arguments(A "SERIAL" "" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(NOT A_LABELS)
+    set(A_LABELS fast)
+  endif()
+  add_executable(${name} ${A_SOURCES})
+  target_link_libraries(${name} PRIVATE polder_options polder_asio ${A_DEPS} GTest::gmock GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  polder_use_pch(${name})
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}:"
+    PROPERTIES LABELS "${A_LABELS}" TIMEOUT 300 RUN_SERIAL "${A_SERIAL}")
+endfunction()
