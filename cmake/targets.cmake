@@ -68,3 +68,15 @@ function(polder_test name)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}:"
     PROPERTIES LABELS "${A_LABELS}" TIMEOUT 300 RUN_SERIAL "${A_SERIAL}")
 endfunction()
+
+# A test that is a script. It finds the programs through POLDER_BIN.
+#   polder_script_test(NAME SCRIPT LABELS ... [TIMEOUT SECONDS])
+function(polder_script_test name script)
+  cmake_parse_arguments(A "" "TIMEOUT" "LABELS" ${ARGN})
+  if(NOT A_TIMEOUT)
+    set(A_TIMEOUT 300)
+  endif()
+  add_test(NAME ${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${script})
+  set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT} RUN_SERIAL ON
+    ENVIRONMENT "POLDER_BIN=${CMAKE_BINARY_DIR}/bin")
+endfunction()
