@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Running another program (btrfs, lvm, mount): an argument vector, never a shell. Blocks: call on a worker.
+#pragma once
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace polder {
+
+struct CommandOutput {
+  int status = 0;  // exit status; 128 + signal when it was killed
+  std::string out;
+  std::string err;
+};
+
+/// Runs argv[0] (found in PATH) with empty standard input, LC_ALL=C, and no descriptors of ours. ENOENT when
+/// there is no such program; ETIMEDOUT after `limit` (it is killed then). A status other than 0 is not an
+/// error here.
+Result<CommandOutput> run_command(const std::vector<std::string>& argv,
+                                  std::chrono::seconds limit = std::chrono::seconds(120));
+
+/// The same where only success will do: EIO with the command line and what it printed to standard error.
+Result<std::string> run_command_checked(const std::vector<std::string>& argv,
+                                        std::chrono::seconds limit = std::chrono::seconds(120));
+
+}  // namespace polder
