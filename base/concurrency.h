@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The three ways to have several tasks at once: fan_out, with_deadline, TaskGroup; and the two ways to wait
 // for one another: Event, KeyLocks. Nothing is detached. Loop thread only.
+//
+// Cancellation: a task started here is cancelled for good, never by an exception:
+// this_coro::throw_if_cancelled is false, only terminal cancellation exists, and no code resets the state.
+// Every wait of Polder (sleep, Event, KeyLocks, Stream) then returns ECANCELED, at once or when it is
+// reached; a lock, a connection or bytes that came just before the cancellation are delivered, not lost.
+// on_worker() always waits for its worker. Clean-up after a cancellation can therefore not wait for anything
+// but workers, stop() and wait_idle(). Direct Asio operations do not look at what was cancelled before they
+// began: check is_cancelled() (base/coro.h) before each.
 #pragma once
 #include <functional>
 #include <memory>
@@ -15,16 +23,16 @@ namespace polder {
 /// Background tasks owned by one object. Cancelled and drained in stop(); asserted empty on destruction.
 class TaskGroup {
  public:
-  /// Runs on the loop of the first task spawned in it, or of `executor` when given.
-  explicit TaskGroup(std::string name);
+  explicit TaskGroup(std::string name);  // for logs
   ~TaskGroup();
   TaskGroup(const TaskGroup&) = delete;
 
   /// Starts `task` soon, never inside the call. An exception out of it is a bug: logged with the group's
   /// name, then the process ends.
   void spawn(const boost::asio::any_io_executor& executor, Task<void> task);
-  /// Cancels what still runs (waits end with ECANCELED) and returns when all have ended. Nothing can be
-  /// spawned afterwards.
+  /// Cancels what still runs (waits end with ECANCELED) and returns when all have ended, even if the caller
+  /// is cancelled meanwhile. Not from a task of the group itself. What is spawned from now on is dropped
+  /// unstarted.
   Task<void> stop();
   /// Returns when nothing runs, without cancelling.
   Task<void> wait_idle();
@@ -40,9 +48,9 @@ class TaskGroup {
 /// diverge silently, so there is no first-error exit.
 Task<std::vector<Result<void>>> fan_out(std::vector<Task<Result<void>>> tasks);
 
-/// Cancels `task` at boot time `deadline` and reports ETIMEDOUT (maybe_applied set), else its own result.
-/// Returns only after the task has ended. Defined for the result types in use in concurrency_impl.h (include
-/// in .cc files).
+/// Cancels `task` at boot time `deadline`. Returns only after the task has ended: its own result if it
+/// succeeded or ended before, else ETIMEDOUT with maybe_applied set (not set when the deadline had passed at
+/// the start). Defined for the result types in use in concurrency_impl.h (include in .cc files).
 template <typename T>
 Task<Result<T>> with_deadline(Clock& clock, nanoseconds deadline, Task<Result<T>> task);
 

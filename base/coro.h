@@ -9,4 +9,9 @@
 
 namespace polder {
 namespace asio = boost::asio;
+
+/// Whether the calling task was cancelled. Who awaits an Asio operation directly checks this before each one:
+/// see the cancellation policy in base/concurrency.h.
+Task<bool> is_cancelled();
+
 }  // namespace polder

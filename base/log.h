@@ -3,6 +3,7 @@
 #pragma once
 #include <fmt/core.h>
 
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -13,7 +14,10 @@ enum class Level { kDebug, kInfo, kWarning, kError };
 /// `file` empty: standard error. `program` stands in each line.
 void configure(std::string_view program, Level level, const std::string& file = {});
 bool enabled(Level level);
+/// Control characters in `text` are escaped: one event stays one line.
 void write(Level level, std::string_view text);
+/// For broken promises inside the program: logs, then aborts.
+[[noreturn]] void fatal(std::string_view text);
 /// "debug", "info", "warning", "error".
 bool parse_level(std::string_view text, Level& out);
 

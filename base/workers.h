@@ -14,7 +14,8 @@ class Workers {
   virtual void submit(std::move_only_function<void()> job) = 0;
 };
 
-/// `threads` of the machine; the destructor finishes what was submitted, then joins.
+/// `threads` of the machine; the destructor finishes what was submitted, then joins. Destroy it before the
+/// io_context that its jobs report to.
 std::unique_ptr<Workers> make_thread_workers(unsigned threads);
 /// Runs each job in submit(), on the caller's thread: the simulation and single-threaded tests.
 std::unique_ptr<Workers> make_inline_workers();
