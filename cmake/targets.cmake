@@ -78,5 +78,5 @@ function(polder_script_test name script)
   endif()
   add_test(NAME ${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${script})
   set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT} RUN_SERIAL ON
-    ENVIRONMENT "POLDER_BIN=${CMAKE_BINARY_DIR}/bin")
+    ENVIRONMENT "POLDER_BIN=${CMAKE_BINARY_DIR}/bin;POLDER_TESTS=${CMAKE_BINARY_DIR}/tests")
 endfunction()

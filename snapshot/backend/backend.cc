@@ -9,9 +9,10 @@
 namespace polder {
 
 Result<void> check_snapshot_id(const std::string& id) {
-  const bool fits = !id.empty() && id.size() <= 64 && id[0] != '-' && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-';
-  });
+  const bool fits =
+      !id.empty() && id.size() <= 64 && id[0] != '-' && std::all_of(id.begin(), id.end(), [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-';
+      });
   if (!fits) return Error(EINVAL).with("snapshot id '{}'", id);
   return {};
 }
@@ -21,8 +22,9 @@ Result<std::unique_ptr<SnapshotBackend>> make_snapshot_backend(const std::string
   if (btrfs) return btrfs;
   TRY(auto lvm, make_lvm_backend(brick_path));
   if (lvm) return lvm;
-  return Error(EOPNOTSUPP).with("brick {} can't have snapshots: its file system is neither btrfs nor on an LVM thin volume",
-                                brick_path);
+  return Error(EOPNOTSUPP)
+      .with("brick {} can't have snapshots: its file system is neither btrfs nor on an LVM thin volume",
+            brick_path);
 }
 
 }  // namespace polder

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// SnapshotBackend: what a brick's storage can do at once for all files of the brick. Two implementations: btrfs (the brick is a
-// subvolume) and LVM thin (the brick's file system is on a thin volume).
+// SnapshotBackend: what a brick's storage can do at once for all files of the brick. Two implementations:
+// btrfs (the brick is a subvolume) and LVM thin (the brick's file system is on a thin volume).
 //
-// Every method blocks (programs are run): call on a worker. Snapshots are named by ids of [0-9a-z-], chosen by the
-// coordinator and unique per brick. create, remove, activate and deactivate may be repeated after a crash: doing what is
-// done already succeeds. A failed create leaves nothing; what a killed one left is found by list() and removed.
+// Every method blocks (programs are run): call on a worker. Snapshots are named by ids of [0-9a-z-], chosen
+// by the coordinator and unique per brick. create, remove, activate and deactivate may be repeated after a
+// crash: doing what is done already succeeds. A failed create leaves nothing; what a killed one left is found
+// by list() and removed.
 #pragma once
 #include <memory>
 #include <string>
@@ -14,8 +15,9 @@
 
 namespace polder {
 
-/// In a prepared copy, relative to the brick directory: says what it was restored from. The brick's next start appends the
-/// `restored` record it describes and removes it; until then it tells the old content and the new one apart.
+/// In a prepared copy, relative to the brick directory: says what it was restored from. The brick's next
+/// start appends the `restored` record it describes and removes it; until then it tells the old content and
+/// the new one apart.
 inline constexpr const char* kRestoreMarker = ".polder/restored";
 
 struct SnapshotSpace {
@@ -31,7 +33,8 @@ class SnapshotBackend {
   /// Room for a snapshot? ENOSPC names the figure and the limit, and what to do.
   virtual Result<SnapshotSpace> check_space() = 0;
 
-  /// The brick as it is on its file system at this moment; the caller holds the barrier and has synced the log.
+  /// The brick as it is on its file system at this moment; the caller holds the barrier and has synced the
+  /// log.
   virtual Result<void> create(const std::string& id) = 0;
   virtual Result<void> remove(const std::string& id) = 0;
   /// Ids of all snapshots of this brick, half-made ones too.
@@ -41,11 +44,13 @@ class SnapshotBackend {
   virtual Result<std::string> activate(const std::string& id, const std::string& mount_directory) = 0;
   virtual Result<void> deactivate(const std::string& id, const std::string& mount_directory) = 0;
 
-  /// With the brick stopped: a writable copy of snapshot `id`, beside the brick and not yet in its place. Returns its brick
-  /// directory, so that the caller can carry the log forward into it. Made anew when one is left from before.
+  /// With the brick stopped: a writable copy of snapshot `id`, beside the brick and not yet in its place.
+  /// Returns its brick directory, so that the caller can carry the log forward into it. Made anew when one is
+  /// left from before.
   virtual Result<std::string> prepare_restore(const std::string& id, const std::string& mount_directory) = 0;
-  /// Puts the prepared copy, which the caller has marked with the file kRestoreMarker, in the brick's place; what was there
-  /// becomes snapshot `keep_id`. Called again after a crash in the middle it completes what is missing.
+  /// Puts the prepared copy, which the caller has marked with the file kRestoreMarker, in the brick's place;
+  /// what was there becomes snapshot `keep_id`. Called again after a crash in the middle it completes what is
+  /// missing.
   virtual Result<void> commit_restore(const std::string& keep_id, const std::string& mount_directory) = 0;
   /// Drops a prepared copy that was not committed.
   virtual Result<void> abandon_restore(const std::string& mount_directory) = 0;
@@ -54,7 +59,8 @@ class SnapshotBackend {
 /// The backend for the brick in `brick_path`. EOPNOTSUPP says what the brick lacks and what would do.
 Result<std::unique_ptr<SnapshotBackend>> make_snapshot_backend(const std::string& brick_path);
 
-/// EINVAL unless `id` is made of [0-9a-z-], 1 to 64 characters: ids become names of subvolumes and logical volumes.
+/// EINVAL unless `id` is made of [0-9a-z-], 1 to 64 characters: ids become names of subvolumes and logical
+/// volumes.
 Result<void> check_snapshot_id(const std::string& id);
 
 }  // namespace polder

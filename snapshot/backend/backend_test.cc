@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One suite for every backend. It needs a brick directory on storage that can do snapshots, in POLDER_TEST_BRICK:
-// tests/integration/snapshot_backend_test.sh makes one on btrfs, and one on LVM thin in the guest kernel.
+// One suite for every backend. It needs a brick directory on storage that can do snapshots, in
+// POLDER_TEST_BRICK: tests/integration/snapshot_backend_test.sh makes one on btrfs, and one on LVM thin in
+// the guest kernel.
 #include "snapshot/backend/backend.h"
 
 #include <gtest/gtest.h>
@@ -21,7 +22,9 @@ std::string read(const fs::path& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), {}};
 }
-void write(const fs::path& path, const std::string& text) { std::ofstream(path) << text; }
+void write(const fs::path& path, const std::string& text) {
+  std::ofstream(path) << text;
+}
 
 class BackendTest : public testing::Test {
  protected:
@@ -85,7 +88,8 @@ TEST_F(BackendTest, RestoreBringsItBackAndKeepsTheOld) {
   write(fs::path(*copy) / kRestoreMarker, "good");
   check(backend_->commit_restore("kept", mounts_ / "restore"));
   EXPECT_EQ(read(brick_ / "file"), "first");
-  check(backend_->commit_restore("kept", mounts_ / "restore"));  // repeated after a crash: still the restored content
+  check(backend_->commit_restore("kept",
+                                 mounts_ / "restore"));  // repeated after a crash: still the restored content
   EXPECT_EQ(read(brick_ / "file"), "first");
   auto kept = backend_->activate("kept", mounts_ / "kept");
   ASSERT_TRUE(kept) << kept.error().message();
@@ -105,7 +109,8 @@ TEST_F(BackendTest, AnAbandonedRestoreLeavesNothing) {
 }
 
 TEST_F(BackendTest, HostileIdsAreRefused) {
-  for (const std::string& id : std::vector<std::string>{"", "../x", "a b", "-x", "x/y", "A", std::string(65, 'a')}) {
+  for (const std::string& id :
+       std::vector<std::string>{"", "../x", "a b", "-x", "x/y", "A", std::string(65, 'a')}) {
     EXPECT_TRUE(backend_->create(id).failed_with(EINVAL)) << id;
     EXPECT_TRUE(backend_->remove(id).failed_with(EINVAL)) << id;
   }

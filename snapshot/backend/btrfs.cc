@@ -26,22 +26,29 @@ Result<struct stat> stat_path(const std::string& path) {
   if (::lstat(path.c_str(), &status) != 0) return Error(errno).with("stat {}", path);
   return status;
 }
-bool exists(const std::string& path) { return stat_path(path).has_value(); }
-bool is_subvolume(const struct stat& status) { return S_ISDIR(status.st_mode) && status.st_ino == kSubvolumeInode; }
+bool exists(const std::string& path) {
+  return stat_path(path).has_value();
+}
+bool is_subvolume(const struct stat& status) {
+  return S_ISDIR(status.st_mode) && status.st_ino == kSubvolumeInode;
+}
 
 class BtrfsBackend final : public SnapshotBackend {
  public:
-  BtrfsBackend(std::string brick, std::string directory) : brick_(std::move(brick)), directory_(std::move(directory)) {}
+  BtrfsBackend(std::string brick, std::string directory)
+      : brick_(std::move(brick)), directory_(std::move(directory)) {}
 
   std::string name() const override { return "btrfs"; }
 
   Result<SnapshotSpace> check_space() override {
     struct statfs space{};
     if (::statfs(brick_.c_str(), &space) != 0) return Error(errno).with("statfs {}", brick_);
-    const double used = 100.0 * (1.0 - static_cast<double>(space.f_bavail) / static_cast<double>(space.f_blocks));
+    const double used =
+        100.0 * (1.0 - static_cast<double>(space.f_bavail) / static_cast<double>(space.f_blocks));
     if (used > kMaxUsed_percent) {
-      return Error(ENOSPC).with("the file system of brick {} is {:.0f} % full (limit {:.0f} %): delete snapshots or enlarge it",
-                                brick_, used, kMaxUsed_percent);
+      return Error(ENOSPC).with(
+          "the file system of brick {} is {:.0f} % full (limit {:.0f} %): delete snapshots or enlarge it",
+          brick_, used, kMaxUsed_percent);
     }
     return SnapshotSpace{used, 0};
   }
@@ -66,7 +73,8 @@ class BtrfsBackend final : public SnapshotBackend {
       return Error(errno).with("list {}", directory_);
     }
     while (const auto* entry = ::readdir(directory)) {
-      if (check_snapshot_id(entry->d_name) && std::string(entry->d_name) != kRestoreCopy) ids.emplace_back(entry->d_name);
+      if (check_snapshot_id(entry->d_name) && std::string(entry->d_name) != kRestoreCopy)
+        ids.emplace_back(entry->d_name);
     }
     ::closedir(directory);
     return ids;
@@ -91,10 +99,12 @@ class BtrfsBackend final : public SnapshotBackend {
 
   Result<void> commit_restore(const std::string& keep_id, const std::string&) override {
     TRY(check_snapshot_id(keep_id));
-    // One atomic exchange, then the old content gets its name. The marker tells on which side of the exchange we are.
+    // One atomic exchange, then the old content gets its name. The marker tells on which side of the exchange
+    // we are.
     if (!exists(brick_ + "/" + kRestoreMarker)) {
       crash_point("snapshot/before-exchange");
-      if (::renameat2(AT_FDCWD, path_of(kRestoreCopy).c_str(), AT_FDCWD, brick_.c_str(), RENAME_EXCHANGE) != 0) {
+      if (::renameat2(AT_FDCWD, path_of(kRestoreCopy).c_str(), AT_FDCWD, brick_.c_str(), RENAME_EXCHANGE) !=
+          0) {
         return Error(errno).with("exchange brick {} and its restored copy", brick_);
       }
     }
@@ -106,7 +116,9 @@ class BtrfsBackend final : public SnapshotBackend {
     return {};
   }
 
-  Result<void> abandon_restore(const std::string&) override { return remove_subvolume(path_of(kRestoreCopy)); }
+  Result<void> abandon_restore(const std::string&) override {
+    return remove_subvolume(path_of(kRestoreCopy));
+  }
 
  private:
   std::string path_of(const std::string& id) const { return directory_ + "/" + id; }
@@ -131,7 +143,8 @@ class BtrfsBackend final : public SnapshotBackend {
     auto status = stat_path(path);
     if (status.failed_with(ENOENT)) return {};
     TRY(std::move(status));
-    if (!is_subvolume(*status)) return Error(EUCLEAN).with("{} is not a btrfs subvolume; it is left alone", path);
+    if (!is_subvolume(*status))
+      return Error(EUCLEAN).with("{} is not a btrfs subvolume; it is left alone", path);
     TRY(run_command_checked({"btrfs", "subvolume", "delete", "--commit-after", "--", path}));
     return {};
   }
@@ -155,12 +168,14 @@ Result<std::unique_ptr<SnapshotBackend>> make_btrfs_backend(const std::string& b
                     above_system.f_type == BTRFS_SUPER_MAGIC;
   if (!is_subvolume(brick) || !same) {
     return Error(EOPNOTSUPP)
-        .with("brick {} is on btrfs but is not a subvolume below the mount point: create the volume with a brick path that does "
-              "not exist yet below it, so that Polder makes one",
-              brick_path);
+        .with(
+            "brick {} is on btrfs but is not a subvolume below the mount point: create the volume with a "
+            "brick path that does "
+            "not exist yet below it, so that Polder makes one",
+            brick_path);
   }
-  return std::unique_ptr<SnapshotBackend>(
-      std::make_unique<BtrfsBackend>(brick_path, parent + "/.polder-snapshots/" + brick_path.substr(slash + 1)));
+  return std::unique_ptr<SnapshotBackend>(std::make_unique<BtrfsBackend>(
+      brick_path, parent + "/.polder-snapshots/" + brick_path.substr(slash + 1)));
 }
 
 }  // namespace polder

@@ -41,18 +41,21 @@ Result<std::vector<Row>> lvs(const std::string& columns, const std::vector<std::
   return rows;
 }
 
-double percent(const std::string& text) { return std::strtod(text.c_str(), nullptr); }
+double percent(const std::string& text) {
+  return std::strtod(text.c_str(), nullptr);
+}
 
 struct ThinVolume {
   std::string group, name, pool;
-  Mount mount;            // of the brick's file system
-  std::string inside;     // the brick directory, relative to the mount
+  Mount mount;         // of the brick's file system
+  std::string inside;  // the brick directory, relative to the mount
   std::string full() const { return group + "/" + name; }
 };
 
 class LvmBackend final : public SnapshotBackend {
  public:
-  explicit LvmBackend(ThinVolume volume) : volume_(std::move(volume)), prefix_("polder-" + volume_.name + "-") {}
+  explicit LvmBackend(ThinVolume volume)
+      : volume_(std::move(volume)), prefix_("polder-" + volume_.name + "-") {}
 
   std::string name() const override { return "lvm-thin"; }
 
@@ -62,15 +65,18 @@ class LvmBackend final : public SnapshotBackend {
     const SnapshotSpace space{percent(rows[0]["data_percent"]), percent(rows[0]["metadata_percent"])};
     const std::string pool = volume_.group + "/" + volume_.pool;
     if (space.data_percent > kMaxData_percent) {
-      return Error(ENOSPC).with("thin pool {} is {:.0f} % full (limit {:.0f} %): delete snapshots or lvextend it", pool,
-                                space.data_percent, kMaxData_percent);
+      return Error(ENOSPC).with(
+          "thin pool {} is {:.0f} % full (limit {:.0f} %): delete snapshots or lvextend it", pool,
+          space.data_percent, kMaxData_percent);
     }
     if (space.metadata_percent > kMaxMetadata_percent) {
-      return Error(ENOSPC).with("metadata of thin pool {} is {:.0f} % full (limit {:.0f} %): lvextend --poolmetadatasize", pool,
-                                space.metadata_percent, kMaxMetadata_percent);
+      return Error(ENOSPC).with(
+          "metadata of thin pool {} is {:.0f} % full (limit {:.0f} %): lvextend --poolmetadatasize", pool,
+          space.metadata_percent, kMaxMetadata_percent);
     }
     if (rows[0]["lv_when_full"] != "error") {
-      return Error(EINVAL).with("thin pool {} would hang when full: lvchange --errorwhenfull y {}", pool, pool);
+      return Error(EINVAL).with("thin pool {} would hang when full: lvchange --errorwhenfull y {}", pool,
+                                pool);
     }
     return space;
   }
@@ -79,7 +85,8 @@ class LvmBackend final : public SnapshotBackend {
     TRY(check_snapshot_id(id));
     TRY(const bool there, exists(prefix_ + id));
     if (there) return {};
-    TRY(run_command_checked({"lvcreate", "--yes", "--quiet", "--snapshot", "--name", prefix_ + id, volume_.full()}));
+    TRY(run_command_checked(
+        {"lvcreate", "--yes", "--quiet", "--snapshot", "--name", prefix_ + id, volume_.full()}));
     return {};
   }
 
@@ -111,8 +118,8 @@ class LvmBackend final : public SnapshotBackend {
   Result<std::string> prepare_restore(const std::string& id, const std::string& mount_directory) override {
     TRY(check_snapshot_id(id));
     TRY(abandon_restore(mount_directory));
-    TRY(run_command_checked({"lvcreate", "--yes", "--quiet", "--snapshot", "--setactivationskip", "n", "--name", copy_name(),
-                             volume_.group + "/" + prefix_ + id}));
+    TRY(run_command_checked({"lvcreate", "--yes", "--quiet", "--snapshot", "--setactivationskip", "n",
+                             "--name", copy_name(), volume_.group + "/" + prefix_ + id}));
     return mount_volume(copy_name(), mount_directory, false);
   }
 
@@ -133,13 +140,14 @@ class LvmBackend final : public SnapshotBackend {
       TRY(rename_volume(copy_name(), volume_.name));
       // Two active volumes would carry the same file system UUID.
       TRY(deactivate_volume(prefix_ + keep_id));
-      TRY(run_command_checked({"lvchange", "--setactivationskip", "y", volume_.group + "/" + prefix_ + keep_id}));
+      TRY(run_command_checked(
+          {"lvchange", "--setactivationskip", "y", volume_.group + "/" + prefix_ + keep_id}));
     }
     TRY(auto mounted, find_mounted_at(volume_.mount.target));
     if (mounted) return {};
     TRY(run_command_checked({"lvchange", "--activate", "y", "--ignoreactivationskip", volume_.full()}));
-    TRY(run_command_checked({"mount", "-t", volume_.mount.type, "-o", volume_.mount.options, device(volume_.name),
-                             volume_.mount.target}));
+    TRY(run_command_checked({"mount", "-t", volume_.mount.type, "-o", volume_.mount.options,
+                             device(volume_.name), volume_.mount.target}));
     return {};
   }
 
@@ -176,8 +184,10 @@ class LvmBackend final : public SnapshotBackend {
   Result<std::string> mount_volume(const std::string& name, const std::string& directory, bool read_only) {
     TRY(auto mounted, find_mounted_at(directory));
     if (!mounted) {
-      if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return Error(errno).with("make {}", directory);
-      TRY(run_command_checked({"lvchange", "--activate", "y", "--ignoreactivationskip", volume_.group + "/" + name}));
+      if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
+        return Error(errno).with("make {}", directory);
+      TRY(run_command_checked(
+          {"lvchange", "--activate", "y", "--ignoreactivationskip", volume_.group + "/" + name}));
       std::string options = read_only ? "ro" : "rw";
       if (volume_.mount.type == "xfs") options += ",nouuid";
       TRY(run_command_checked({"mount", "-t", volume_.mount.type, "-o", options, device(name), directory}));
@@ -204,8 +214,9 @@ Result<std::unique_ptr<SnapshotBackend>> make_lvm_backend(const std::string& bri
   TRY(auto rows, lvs("vg_name,lv_name,segtype,pool_lv", {mount.source}));
   if (rows.size() != 1) return std::unique_ptr<SnapshotBackend>();
   if (rows[0]["segtype"] != "thin" || rows[0]["pool_lv"].empty()) {
-    return Error(EOPNOTSUPP).with("brick {} is on {}/{}, which is not a thin volume: only thin volumes and btrfs have snapshots",
-                                  brick_path, rows[0]["vg_name"], rows[0]["lv_name"]);
+    return Error(EOPNOTSUPP)
+        .with("brick {} is on {}/{}, which is not a thin volume: only thin volumes and btrfs have snapshots",
+              brick_path, rows[0]["vg_name"], rows[0]["lv_name"]);
   }
   ThinVolume volume{rows[0]["vg_name"], rows[0]["lv_name"], rows[0]["pool_lv"], mount, {}};
   volume.inside = mount.target == "/" ? brick_path : brick_path.substr(mount.target.size());

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The LVM backend: the brick's file system is on a thin volume of its own; snapshots are thin snapshots in the same pool, named
-// `polder-<volume>-<id>`. LVM2's tools are run with argument vectors and read by their JSON reports.
+// The LVM backend: the brick's file system is on a thin volume of its own; snapshots are thin snapshots in
+// the same pool, named `polder-<volume>-<id>`. LVM2's tools are run with argument vectors and read by their
+// JSON reports.
 #pragma once
 #include "snapshot/backend/backend.h"
 
 namespace polder {
 
-/// nullptr when the brick's file system is not on an LVM volume; EOPNOTSUPP when it is and the volume is not thin.
+/// nullptr when the brick's file system is not on an LVM volume; EOPNOTSUPP when it is and the volume is not
+/// thin.
 Result<std::unique_ptr<SnapshotBackend>> make_lvm_backend(const std::string& brick_path);
 
 }  // namespace polder

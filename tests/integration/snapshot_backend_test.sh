@@ -21,7 +21,8 @@ case ${1:-btrfs} in
   lvm)
     disk=${2:?the block device to use}
     vgcreate -q vgtest "$disk"
-    lvcreate -q --yes --type thin-pool --errorwhenfull y -L 1G -n pool vgtest
+    lvcreate -q --yes --type thin-pool -L 1G -n pool vgtest
+    lvchange -q --errorwhenfull y vgtest/pool
     lvcreate -q --yes -V 600M --thinpool pool -n brick vgtest
     mkfs.xfs -q /dev/vgtest/brick
     mount /dev/vgtest/brick "$work/fs"
