@@ -39,4 +39,8 @@ void LoopStack::run(std::vector<Task<void>> tasks) {
   if (thrown) std::rethrow_exception(thrown);
 }
 
+void PrintTo(const ConformanceTarget& target, std::ostream* out) {
+  *out << target.name;
+}
+
 }  // namespace polder

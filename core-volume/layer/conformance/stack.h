@@ -7,6 +7,7 @@
 //                            conformance_name);
 #pragma once
 #include <functional>
+#include <iosfwd>
 #include <memory>
 #include <string>
 #include <vector>
@@ -52,6 +53,8 @@ struct ConformanceTarget {
   std::function<std::unique_ptr<Stack>()> make;
   ConformanceFeatures features;
 };
+
+void PrintTo(const ConformanceTarget& target, std::ostream* out);  // for GoogleTest: the name
 
 template <typename S>
 ConformanceTarget conformance_target(std::string name, ConformanceFeatures features = {}) {
