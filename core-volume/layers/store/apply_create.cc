@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Store: new objects and new names. An inode has its Meta and its index link (a directory: its place in
+// dirs/) before it has a name, so that no crash leaves a name without a gfid.
+#include <sys/sysmacros.h>
+
+#include "base/crash_point.h"
+#include "core-volume/layers/store/store.h"
+
+namespace polder {
+namespace {
+
+layout::Meta meta_of_new(const Record& record) {
+  return {.gfid = record.gfid,
+          .ctime_ns = record.time_ns,
+          .mtime = record.state.mtime,
+          .destructive_index = record.index};
+}
+
+}  // namespace
+
+Result<void> Store::apply_create(const Record& record) {
+  const bool named = !record.name.parent.is_nil();
+  const bool is_directory = S_ISDIR(record.state.mode);
+  FdRef parent;
+  if (named) {
+    auto dir = shared_directory(record.name.parent);
+    if (!dir && !dir.failed_with(ESTALE)) return std::move(dir).error();
+    // Folded again, and the parent went later: so this name did too. The object may have another name.
+    if (!dir) return restate(record);
+    parent = std::move(*dir);
+  }
+  auto made = make_object(record);
+  if (made.failed_with(EEXIST)) made = restate(record);
+  TRY(std::move(made).with("make object {}", record.gfid.hex()));
+  crash_point("store/after-index-link");
+  if (!named) return {};
+  auto lock = stripes_.exclusive({Stripes::name(record.name.parent, record.name.name),
+                                  Stripes::object(record.name.parent), Stripes::object(record.gfid)});
+  TRY(set_name(parent, record.name, record.gfid, is_directory));
+  crash_point("store/after-name-link");
+  TRY(touch(parent, record.name.parent, record.time_ns));
+  if (!is_directory) return {};
+  TRY(auto dir, directory(record.gfid));
+  return disk_.set_xattr(dir->fd(), layout::kParentKey, layout::pack_parent(record.name));
+}
+
+/// EEXIST when there is such an object already.
+Result<void> Store::make_object(const Record& record) {
+  const auto& state = record.state;
+  if (S_ISDIR(state.mode)) return make_directory(record);
+  TRY(auto index_dir, index(record.gfid, true));
+  if (S_ISREG(state.mode)) return make_regular(record, index_dir);
+
+  auto name = record.gfid.hex();
+  if (disk_.stat(index_dir->fd(), name)) return Error(EEXIST);
+  (void)disk_.unlink(tmp_.fd(), name);  // what an earlier failed attempt left
+  if (S_ISLNK(state.mode)) {
+    TRY(disk_.symlink(state.target, tmp_.fd(), name));
+  } else {
+    TRY(disk_.mknod(tmp_.fd(), name, state.mode & S_IFMT, makedev(state.rdev_major, state.rdev_minor)));
+  }
+  TRY(auto native, disk_.stat(tmp_.fd(), name));
+  Object object{FdRef(FdRef(), &tmp_), name, native};  // refers to tmp_ without owning it
+  TRY(dress(object, record, meta_of_new(record)));
+  crash_point("store/after-tmpfile");
+  return disk_.rename(tmp_.fd(), name, index_dir->fd(), name, RENAME_NOREPLACE);
+}
+
+Result<void> Store::make_regular(const Record& record, const FdRef& index_dir) {
+  TRY(auto file, disk_.open(tmp_.fd(), ".", O_TMPFILE | O_RDWR | O_NOATIME, 0600));
+  auto fd = std::make_shared<DiskFile>(std::move(file));
+  Object object{fd, {}, {}};
+  object.native.st_mode = S_IFREG | 0600;  // owned by us: root
+  TRY(dress(object, record, meta_of_new(record)));
+  crash_point("store/after-tmpfile");
+  TRY(disk_.link_file(fd->fd(), index_dir->fd(), record.gfid.hex()));
+  fds_.put(FdCache::Kind::kFile, record.gfid, std::move(*fd));  // whoever creates a file writes it next
+  return {};
+}
+
+Result<void> Store::make_directory(const Record& record) {
+  auto name = record.gfid.hex();
+  if (disk_.stat(dirs_.fd(), name)) return Error(EEXIST);
+  (void)disk_.unlink(tmp_.fd(), name, AT_REMOVEDIR);
+  TRY(disk_.mkdir(tmp_.fd(), name, 0700));
+  TRY(auto dir, disk_.open(tmp_.fd(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  auto fd = std::make_shared<DiskFile>(std::move(dir));
+  Object object{fd, {}, {}};
+  object.native.st_mode = S_IFDIR | 0700;
+  TRY(dress(object, record, meta_of_new(record)));
+  if (!record.name.parent.is_nil()) {
+    TRY(disk_.set_xattr(fd->fd(), layout::kParentKey, layout::pack_parent(record.name)));
+  }
+  crash_point("store/after-tmpfile");
+  TRY(disk_.rename(tmp_.fd(), name, dirs_.fd(), name, RENAME_NOREPLACE));
+  fds_.put(FdCache::Kind::kDirectory, record.gfid, std::move(*fd));
+  return {};
+}
+
+/// Brings an object that exists to the state that the record gives it. Its bytes stay: what was written after
+/// the record is not all in the log.
+Result<void> Store::restate(const Record& record) {
+  auto lock = stripes_.exclusive({Stripes::object(record.gfid)});
+  auto object = locate(record.gfid);
+  if (object.failed_with(ESTALE)) return {};
+  if (!object) return std::move(object).error();
+  if (!object->is(record.state.mode & S_IFMT))
+    return Error(EUCLEAN).with("object {} has type {:o}, its record says {:o}", record.gfid.hex(),
+                               object->native.st_mode & S_IFMT, record.state.mode & S_IFMT);
+  TRY(auto meta, meta_of(*object));
+  TRY(undress(*object, record.state));
+  meta.ctime_ns = layout::newer_ctime(meta, object->native, record.time_ns);
+  meta.mtime = record.state.mtime;
+  return dress(*object, record, meta);
+}
+
+Result<void> Store::apply_link(const Record& record) {
+  auto parent = shared_directory(record.name.parent);
+  if (parent.failed_with(ESTALE)) return {};
+  if (!parent) return std::move(parent).error();
+  auto lock = stripes_.exclusive({Stripes::name(record.name.parent, record.name.name),
+                                  Stripes::object(record.name.parent), Stripes::object(record.gfid)});
+  TRY(set_name_if_exists(*parent, record.name, record.gfid));
+  crash_point("store/after-name-link");
+  TRY(touch(*parent, record.name.parent, record.time_ns));
+  return stamp(record.gfid, record.time_ns);
+}
+
+Result<void> Store::set_name_if_exists(const FdRef& dir, const EntryName& at, const Gfid& gfid) {
+  auto object = locate(gfid);
+  if (object.failed_with(ESTALE)) return {};
+  if (!object) return std::move(object).error();
+  const bool is_directory = object->is(S_IFDIR);
+  TRY(set_name(dir, at, gfid, is_directory));
+  if (!is_directory) return {};
+  return disk_.set_xattr(object->fd->fd(), layout::kParentKey, layout::pack_parent(at));
+}
+
+/// The name shows the object afterwards, whatever it showed before.
+Result<void> Store::set_name(const FdRef& dir, const EntryName& at, const Gfid& gfid, bool is_directory) {
+  auto hex = gfid.hex();
+  if (is_directory) {
+    auto tmp_name = hex + ".entry";
+    (void)disk_.unlink(tmp_.fd(), tmp_name);
+    TRY(disk_.symlink("../" + hex, tmp_.fd(), tmp_name));
+    TRY(disk_.set_xattr_at(tmp_.fd(), tmp_name, layout::kDirKey, layout::pack_dir_mark(gfid)));
+    return move_into_place(tmp_name, dir, at, gfid);
+  }
+  TRY(auto index_dir, index(gfid, false));
+  auto linked = disk_.link(index_dir->fd(), hex, dir->fd(), at.name);
+  if (!linked.failed_with(EEXIST)) return linked;
+  auto tmp_name = hex + ".link";
+  (void)disk_.unlink(tmp_.fd(), tmp_name);
+  TRY(disk_.link(index_dir->fd(), hex, tmp_.fd(), tmp_name));
+  return move_into_place(tmp_name, dir, at, gfid);
+}
+
+Result<void> Store::move_into_place(const std::string& tmp_name, const FdRef& dir, const EntryName& at,
+                                    const Gfid& gfid) {
+  auto moved = disk_.rename(tmp_.fd(), tmp_name, dir->fd(), at.name, RENAME_NOREPLACE);
+  if (!moved.failed_with(EEXIST)) return moved;
+  TRY(auto there, find_entry(dir->fd(), at.name));
+  // rename(2) on to another link of the same inode does nothing, and would leave tmp_name.
+  if (there && there->gfid == gfid) return disk_.unlink(tmp_.fd(), tmp_name);
+  return disk_.rename(tmp_.fd(), tmp_name, dir->fd(), at.name);
+}
+
+/// A directory's times after a name in it changed: those of the newest record. The native mtime, which the
+/// change has set to the kernel's time, differs from Meta's, so it is the ctime as well.
+Result<void> Store::touch(const FdRef& dir, const Gfid& gfid, std::uint64_t time_ns) {
+  listings_.changed(gfid);
+  timespec times[2] = {{0, UTIME_OMIT}, layout::to_timespec(directory_times_.newest(gfid, time_ns))};
+  return disk_.set_times(dir->fd(), times);
+}
+
+}  // namespace polder

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Store: names that go or move. A name is gone before its object is. Everything is decided by what is there
+// now, not by what the record's first application found: a record may be folded again long after.
+#include "base/crash_point.h"
+#include "core-volume/layers/store/store.h"
+
+namespace polder {
+namespace {
+
+/// A directory that is gone has no names.
+Result<FdRef> or_null(Result<FdRef> dir) {
+  if (dir.failed_with(ESTALE)) return FdRef();
+  return dir;
+}
+
+}  // namespace
+
+Result<void> Store::apply_unlink(const Record& record, const ApplyHints& hints) {
+  const auto& at = record.name;
+  TRY(auto parent, or_null(shared_directory(at.parent)));
+  auto lock = stripes_.exclusive(
+      {Stripes::name(at.parent, at.name), Stripes::object(at.parent), Stripes::object(record.gfid)});
+  if (parent) {
+    TRY(auto entry, find_entry(parent->fd(), at.name));
+    if (entry && entry->gfid == record.gfid) {
+      if (record.last_link && hints.keep_object && !entry->directory) {
+        TRY(mark_orphan(record.gfid));
+      }
+      TRY(disk_.unlink(parent->fd(), at.name));
+      crash_point("store/after-name-unlink");
+    }
+    TRY(touch(parent, at.parent, record.time_ns));
+  }
+  return drop_object(record.gfid, record.last_link, record.time_ns, hints);
+}
+
+/// After a name of the object went: the object too when that was its last, else a new ctime.
+Result<void> Store::drop_object(const Gfid& gfid, bool last_link, std::uint64_t time_ns,
+                                const ApplyHints& hints) {
+  auto object = locate(gfid);
+  if (object.failed_with(ESTALE)) return {};
+  if (!object) return std::move(object).error();
+  if (!last_link) return stamp(gfid, time_ns);
+  if (object->is(S_IFDIR)) {
+    TRY(disk_.unlink(dirs_.fd(), gfid.hex(), AT_REMOVEDIR).with("remove directory {}", gfid.hex()));
+    fds_.erase(FdCache::Kind::kDirectory, gfid);
+    return {};
+  }
+  // Folded again it may have a name for a while that a later record removes.
+  bool still_named = object->native.st_nlink > 1;
+  if (hints.keep_object || still_named) return stamp(gfid, time_ns);
+  return remove_index_link(gfid);
+}
+
+Result<void> Store::remove_index_link(const Gfid& gfid) {
+  TRY(auto index_dir, index(gfid, false));
+  auto removed = disk_.unlink(index_dir->fd(), gfid.hex());
+  fds_.erase(FdCache::Kind::kFile, gfid);
+  if (!removed && !removed.failed_with(ENOENT)) return std::move(removed).with("remove {}", gfid.hex());
+  return {};
+}
+
+Result<void> Store::apply_rename(const Record& record, const ApplyHints& hints) {
+  TRY(auto from_dir, or_null(shared_directory(record.name.parent)));
+  TRY(auto to_dir, or_null(shared_directory(record.to.parent)));
+  std::vector<unsigned> stripes{
+      Stripes::name(record.name.parent, record.name.name), Stripes::name(record.to.parent, record.to.name),
+      Stripes::object(record.name.parent), Stripes::object(record.to.parent), Stripes::object(record.gfid)};
+  if (!record.displaced.is_nil()) stripes.push_back(Stripes::object(record.displaced));
+  auto lock = stripes_.exclusive(std::move(stripes));
+
+  if (record.exchange) {
+    TRY(exchange_entries(record, from_dir, to_dir));
+  } else {
+    TRY(rename_entry(record, from_dir, to_dir, hints));
+  }
+  crash_point("store/after-rename");
+
+  TRY(moved(record.gfid, record.to, record.time_ns));
+  if (record.exchange) {
+    TRY(moved(record.displaced, record.name, record.time_ns));
+  } else if (!record.displaced.is_nil()) {
+    TRY(drop_object(record.displaced, record.last_link, record.time_ns, hints));
+  }
+  if (from_dir) {
+    TRY(touch(from_dir, record.name.parent, record.time_ns));
+  }
+  if (to_dir && record.to.parent != record.name.parent) {
+    TRY(touch(to_dir, record.to.parent, record.time_ns));
+  }
+  return {};
+}
+
+Result<void> Store::rename_entry(const Record& record, const FdRef& from_dir, const FdRef& to_dir,
+                                 const ApplyHints& hints) {
+  std::optional<Entry> from, to;
+  if (from_dir) {
+    TRY(from, find_entry(from_dir->fd(), record.name.name));
+  }
+  if (to_dir) {
+    TRY(to, find_entry(to_dir->fd(), record.to.name));
+  }
+  const bool at_from = from && from->gfid == record.gfid;
+  const bool at_to = to && to->gfid == record.gfid;
+  const bool displaces = to && !record.displaced.is_nil() && to->gfid == record.displaced;
+  if (displaces && record.last_link && hints.keep_object && !to->directory) {
+    TRY(mark_orphan(record.displaced));
+  }
+
+  if (at_from && !at_to && to_dir)
+    return disk_.rename(from_dir->fd(), record.name.name, to_dir->fd(), record.to.name);
+  // From here on only when folded again.
+  if (at_from) {
+    TRY(disk_.unlink(from_dir->fd(), record.name.name));
+  }
+  if (at_to || !to_dir) return {};
+  if (displaces) {
+    TRY(disk_.unlink(to_dir->fd(), record.to.name));
+  }
+  return set_name_if_exists(to_dir, record.to, record.gfid);
+}
+
+Result<void> Store::exchange_entries(const Record& record, const FdRef& from_dir, const FdRef& to_dir) {
+  if (from_dir && to_dir) {
+    TRY(auto from, find_entry(from_dir->fd(), record.name.name));
+    TRY(auto to, find_entry(to_dir->fd(), record.to.name));
+    bool before = from && to && from->gfid == record.gfid && to->gfid == record.displaced;
+    if (before)
+      return disk_.rename(from_dir->fd(), record.name.name, to_dir->fd(), record.to.name, RENAME_EXCHANGE);
+  }
+  // Folded again: either object may be gone by now, and then must not keep the name that the other one had.
+  if (from_dir) {
+    TRY(clear_name(from_dir, record.name, record.gfid));
+  }
+  if (to_dir) {
+    TRY(clear_name(to_dir, record.to, record.displaced));
+    TRY(set_name_if_exists(to_dir, record.to, record.gfid));
+  }
+  if (from_dir) {
+    TRY(set_name_if_exists(from_dir, record.name, record.displaced));
+  }
+  return {};
+}
+
+Result<void> Store::clear_name(const FdRef& dir, const EntryName& at, const Gfid& gfid) {
+  TRY(auto entry, find_entry(dir->fd(), at.name));
+  if (!entry || entry->gfid != gfid) return {};
+  return disk_.unlink(dir->fd(), at.name);
+}
+
+/// The object has a new place: a new ctime, and a directory knows its parent.
+Result<void> Store::moved(const Gfid& gfid, const EntryName& to, std::uint64_t time_ns) {
+  auto object = locate(gfid);
+  if (object.failed_with(ESTALE)) return {};
+  if (!object) return std::move(object).error();
+  if (object->is(S_IFDIR)) {
+    TRY(disk_.set_xattr(object->fd->fd(), layout::kParentKey, layout::pack_parent(to)));
+  }
+  return stamp(gfid, time_ns);
+}
+
+/// The object is gone, whatever names it had: of a rescan, so it may be slow.
+Result<void> Store::apply_removed(const Record& record) {
+  const auto& gfid = record.gfid;
+  auto parent = parent_of(gfid);
+  if (parent) {
+    TRY(auto dir, or_null(shared_directory(parent->parent)));
+    auto lock = stripes_.exclusive({Stripes::name(parent->parent, parent->name),
+                                    Stripes::object(parent->parent), Stripes::object(gfid)});
+    if (dir) {
+      TRY(auto entry, find_entry(dir->fd(), parent->name));
+      if (entry && entry->gfid == gfid) {
+        TRY(disk_.unlink(dir->fd(), parent->name));
+      }
+      TRY(touch(dir, parent->parent, record.time_ns));
+    }
+    return drop_object(gfid, true, record.time_ns, {});
+  }
+  Object object;
+  {
+    auto lock = stripes_.shared(Stripes::object(gfid));
+    auto found = locate(gfid);
+    if (found.failed_with(ESTALE)) return {};
+    if (!found) return std::move(found).error();
+    object = std::move(*found);
+  }
+  if (!object.is(S_IFDIR) && object.native.st_nlink > 1) {
+    TRY(remove_all_names(gfid, object.native.st_ino));
+  }
+  auto lock = stripes_.exclusive({Stripes::object(gfid)});
+  TRY(drop_object(gfid, true, record.time_ns, {}));
+  return {};
+}
+
+/// Names are not recorded with the object (renaming a directory would change them all), so all directories
+/// are asked.
+Result<void> Store::remove_all_names(const Gfid& gfid, ino_t inode) {
+  TRY(auto directories, disk_.list(dirs_.fd()));
+  for (const auto& candidate : directories) {
+    auto parent = Gfid::parse(candidate.name);
+    if (!parent) continue;
+    TRY(auto dir, or_null(shared_directory(*parent)));
+    if (!dir) continue;
+    TRY(auto entries, disk_.list(dir->fd()));
+    for (const auto& entry : entries) {
+      if (entry.inode != inode) continue;
+      auto lock = stripes_.exclusive(
+          {Stripes::name(*parent, entry.name), Stripes::object(*parent), Stripes::object(gfid)});
+      TRY(auto there, find_entry(dir->fd(), entry.name));
+      if (!there || there->gfid != gfid) continue;
+      TRY(disk_.unlink(dir->fd(), entry.name));
+      listings_.changed(*parent);
+    }
+  }
+  return {};
+}
+
+/// Before the name goes: a kill in between leaves a marker of an object that has names, which reap() sees.
+Result<void> Store::mark_orphan(const Gfid& gfid) {
+  TRY(disk_.open(orphans_.fd(), gfid.hex(), O_WRONLY | O_CREAT | O_NOFOLLOW, 0600)
+          .with("mark orphan {}", gfid.hex()));
+  return {};
+}
+
+Result<void> Store::reap(const Gfid& gfid) {
+  auto lock = stripes_.exclusive({Stripes::object(gfid)});
+  auto object = locate(gfid);
+  if (!object && !object.failed_with(ESTALE)) return std::move(object).error();
+  if (object && !object->is(S_IFDIR) && object->native.st_nlink == 1) {
+    TRY(remove_index_link(gfid));
+  }
+  auto removed = disk_.unlink(orphans_.fd(), gfid.hex());
+  if (!removed && !removed.failed_with(ENOENT)) return removed;
+  return {};
+}
+
+}  // namespace polder

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Store: making and opening a brick, finding objects in it.
+#include "core-volume/layers/store/store.h"
+
+#include <dirent.h>
+
+#include "base/log.h"
+
+namespace polder {
+namespace {
+
+constexpr int kOpenDir = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK;
+constexpr int kOpenFile = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOATIME;
+constexpr std::uint32_t kRootMode = 0755;
+
+/// mkdir that finds its work done is content: a creation that was killed is begun again.
+Result<void> ensure_dir(Disk& disk, int dir, const std::string& name) {
+  auto made = disk.mkdir(dir, name, 0700);
+  if (!made && !made.failed_with(EEXIST)) return std::move(made).with("create {}", name);
+  return {};
+}
+
+/// A default ACL of the directory that holds the brick would be inherited by all that is made in it.
+Result<void> drop_acls(Disk& disk, int fd) {
+  for (const char* key : {"system.posix_acl_default", "system.posix_acl_access"}) {
+    auto removed = disk.remove_xattr(fd, key);
+    if (!removed && !removed.failed_with(ENODATA) && !removed.failed_with(EOPNOTSUPP))
+      return std::move(removed).with("remove {}", key);
+  }
+  return {};
+}
+
+Result<void> refuse_used(Disk& disk, int root, const std::string& path) {
+  if (auto text = disk.get_xattr(root, layout::kBrickKey)) {
+    auto identity = parse_identity(*text);
+    return Error(EEXIST).with("{} already is brick {} of volume {}", path,
+                              identity ? identity->brick.hex() : "(unreadable)",
+                              identity ? identity->volume.hex() : "(unreadable)");
+  }
+  TRY(auto entries, disk.list(root));
+  for (const auto& entry : entries) {
+    bool ours = entry.name == layout::kDirs || entry.name == layout::kState ||
+                entry.name == layout::kRootLink || entry.name == "lost+found";
+    if (!ours)
+      return Error(ENOTEMPTY).with("{} is not empty (\"{}\"); a brick needs a directory of its own", path,
+                                   entry.name);
+  }
+  return {};
+}
+
+Result<void> make_root_directory(Disk& disk, int root, std::uint64_t time_ns) {
+  auto hex = Gfid::root().hex();
+  auto path = std::string(layout::kDirs) + "/" + hex;
+  TRY(ensure_dir(disk, root, path));
+  TRY(auto dir, disk.open(root, path, kOpenDir));
+  TRY(drop_acls(disk, dir.fd()));
+  TRY(disk.chmod(dir.fd(), kRootMode));
+  auto time = layout::to_timespec(time_ns);
+  timespec times[2] = {time, time};
+  TRY(disk.set_times(dir.fd(), times));
+  layout::Meta meta{.gfid = Gfid::root(), .ctime_ns = time_ns, .mtime = time, .destructive_index = 0};
+  TRY(disk.set_xattr(dir.fd(), layout::kMetaKey, layout::pack_meta(meta))
+          .with("set {} (the brick's file system must support trusted extended attributes)",
+                layout::kMetaKey));
+  auto linked = disk.symlink(path, root, layout::kRootLink);
+  if (!linked && !linked.failed_with(EEXIST)) return linked;
+  return {};
+}
+
+Result<void> write_identity(Disk& disk, int root, const BrickIdentity& identity) {
+  auto text = format_identity(identity);
+  TRY(auto file, disk.open(root, layout::kIdentity, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
+  TRY(disk.pwrite(file.fd(), as_bytes(text), 0));
+  TRY(disk.fsync(file.fd()));
+  // Last: its presence says that the brick is complete.
+  TRY(disk.set_xattr(root, layout::kBrickKey, text));
+  return disk.syncfs(root);
+}
+
+Result<DiskFile> open_brick_root(Disk& disk, const std::string& path) {
+  if (!path.starts_with('/')) return Error(EINVAL).with("brick path \"{}\" is not absolute", path);
+  auto root = disk.open(Disk::kNoDir, path, kOpenDir);
+  if (root.failed_with(ENOENT))
+    return Error(ENOENT).with("brick directory {} does not exist; is its file system mounted?", path);
+  if (!root) return std::move(root).error().with("open brick {}", path);
+  return root;
+}
+
+Result<void> lock_brick(Disk& disk, int root, const std::string& path) {
+  auto locked = disk.lock_exclusive(root);
+  if (locked.failed_with(EWOULDBLOCK))
+    return Error(EBUSY).with("brick {} is in use by another process", path);
+  return std::move(locked).with("lock brick {}", path);
+}
+
+}  // namespace
+
+Result<void> Store::format(Disk& disk, const std::string& path, const BrickIdentity& identity,
+                           std::uint64_t time_ns) {
+  if (!path.starts_with('/')) return Error(EINVAL).with("brick path \"{}\" is not absolute", path);
+  TRY(refuse_nested(disk, path));
+  TRY(ensure_dir(disk, Disk::kNoDir, path));
+  TRY(auto root, open_brick_root(disk, path));
+  TRY(lock_brick(disk, root.fd(), path));
+  TRY(refuse_used(disk, root.fd(), path));
+  TRY(disk.chmod(root.fd(), 0700));
+  TRY(drop_acls(disk, root.fd()));
+  for (const char* name :
+       {layout::kDirs, layout::kState, layout::kIndex, layout::kTmp, layout::kOrphans, layout::kChangelog}) {
+    TRY(ensure_dir(disk, root.fd(), name).with("brick {}", path));
+  }
+  TRY(make_root_directory(disk, root.fd(), time_ns).with("brick {}", path));
+  return write_identity(disk, root.fd(), identity).with("brick {}", path);
+}
+
+Result<std::unique_ptr<Store>> Store::open(Disk& disk, const std::string& path, const StoreOptions& options) {
+  auto store = std::unique_ptr<Store>(new Store(disk, path, options));
+  TRY(store->root_, open_brick_root(disk, path));
+  TRY(store->identity_, read_identity(disk, store->root_.fd(), path));
+  TRY(check_identity(path, store->identity_, options.volume, options.brick));
+  TRY(refuse_nested(disk, path));
+  TRY(lock_brick(disk, store->root_.fd(), path));
+  TRY(store->open_directories().with("brick {}", path));
+  TRY(store->empty_tmp().with("empty {}/{}", path, layout::kTmp));
+  return store;
+}
+
+Store::Store(Disk& disk, std::string path, const StoreOptions& options)
+    : disk_(disk), path_(std::move(path)), fds_(options.open_files) {}
+
+Store::~Store() = default;
+
+Result<void> Store::open_directories() {
+  struct Wanted {
+    const char* name;
+    DiskFile* file;
+  };
+  for (auto [name, file] : {Wanted{layout::kDirs, &dirs_},
+                            {layout::kIndex, &index_root_},
+                            {layout::kTmp, &tmp_},
+                            {layout::kOrphans, &orphans_}}) {
+    auto opened = disk_.open(root_.fd(), name, kOpenDir);
+    if (!opened) return std::move(opened).error().with("open {}", name);
+    *file = std::move(*opened);
+  }
+  return {};
+}
+
+Result<void> Store::empty_tmp() {
+  TRY(auto entries, disk_.list(tmp_.fd()));
+  for (const auto& entry : entries) {
+    TRY(disk_.unlink(tmp_.fd(), entry.name, entry.type == DT_DIR ? AT_REMOVEDIR : 0));
+  }
+  return {};
+}
+
+Result<FdRef> Store::directory(const Gfid& gfid) {
+  if (auto cached = fds_.get(FdCache::Kind::kDirectory, gfid)) return cached;
+  auto opened = disk_.open(dirs_.fd(), gfid.hex(), kOpenDir);
+  if (opened.failed_with(ENOENT)) return not_a_directory(gfid);
+  if (!opened) return std::move(opened).error().with("open directory {}", gfid.hex());
+  return fds_.put(FdCache::Kind::kDirectory, gfid, std::move(*opened));
+}
+
+Result<FdRef> Store::not_a_directory(const Gfid& gfid) {
+  auto dir = index(gfid, false);
+  if (!dir) return std::move(dir).error();
+  if (disk_.stat((*dir)->fd(), gfid.hex())) return Error(ENOTDIR);
+  return Error(ESTALE);
+}
+
+Result<FdRef> Store::index(const Gfid& gfid, bool create) {
+  Gfid slot;
+  slot.bytes[0] = gfid.bytes[0];
+  slot.bytes[1] = gfid.bytes[1];
+  if (auto cached = fds_.get(FdCache::Kind::kIndex, slot)) return cached;
+  auto path = layout::index_dir(gfid);
+  auto opened = disk_.open(index_root_.fd(), path, kOpenDir);
+  if (opened.failed_with(ENOENT)) {
+    if (!create) return Error(ESTALE);
+    TRY(ensure_dir(disk_, index_root_.fd(), layout::index_parent(gfid)));
+    TRY(ensure_dir(disk_, index_root_.fd(), path));
+    opened = disk_.open(index_root_.fd(), path, kOpenDir);
+  }
+  if (!opened) return std::move(opened).error().with("open index directory {}", path);
+  return fds_.put(FdCache::Kind::kIndex, slot, std::move(*opened));
+}
+
+Result<Store::Object> Store::locate(const Gfid& gfid) {
+  for (auto kind : {FdCache::Kind::kFile, FdCache::Kind::kDirectory}) {
+    if (auto cached = fds_.get(kind, gfid)) {
+      TRY(auto native, disk_.fstat(cached->fd()));
+      return Object{std::move(cached), {}, native};
+    }
+  }
+  auto index_dir = index(gfid, false);
+  if (!index_dir && !index_dir.failed_with(ESTALE)) return std::move(index_dir).error();
+  if (index_dir) {
+    auto native = disk_.stat((*index_dir)->fd(), gfid.hex());
+    if (native) return Object{std::move(*index_dir), gfid.hex(), *native};
+    if (!native.failed_with(ENOENT)) return std::move(native).error().with("stat object {}", gfid.hex());
+  }
+  TRY(auto dir, directory(gfid));
+  TRY(auto native, disk_.fstat(dir->fd()));
+  return Object{std::move(dir), {}, native};
+}
+
+Result<FdRef> Store::file(const Gfid& gfid) {
+  if (auto cached = fds_.get(FdCache::Kind::kFile, gfid)) return cached;
+  TRY(auto object, locate(gfid));
+  // Asked before opening: opening a device acts on it.
+  if (object.is(S_IFDIR)) return Error(EISDIR);
+  if (!object.is(S_IFREG)) return Error(EINVAL);
+  auto opened = disk_.open(object.fd->fd(), object.name, kOpenFile);
+  if (!opened) return std::move(opened).error().with("open object {}", gfid.hex());
+  return fds_.put(FdCache::Kind::kFile, gfid, std::move(*opened));
+}
+
+Result<FdRef> Store::shared_directory(const Gfid& gfid) {
+  auto lock = stripes_.shared(Stripes::object(gfid));
+  return directory(gfid);
+}
+
+Result<FdRef> Store::shared_file(const Gfid& gfid) {
+  auto lock = stripes_.shared(Stripes::object(gfid));
+  return file(gfid);
+}
+
+Result<std::optional<Store::Entry>> Store::find_entry(int dir, const std::string& name) {
+  auto native = disk_.stat(dir, name);
+  if (native.failed_with(ENOENT)) return std::nullopt;
+  if (!native) return std::move(native).error();
+  Entry entry;
+  entry.native = *native;
+  if (S_ISLNK(native->st_mode)) {
+    auto mark = disk_.get_xattr_at(dir, name, layout::kDirKey);
+    if (mark.failed_with(ENOENT)) return std::nullopt;
+    if (!mark && !mark.failed_with(ENODATA)) return std::move(mark).error();
+    if (mark) {
+      TRY(entry.gfid, layout::unpack_dir_mark(*mark));
+      entry.directory = true;
+      return entry;
+    }
+  }
+  auto packed = disk_.get_xattr_at(dir, name, layout::kMetaKey);
+  if (packed.failed_with(ENOENT)) return std::nullopt;
+  if (packed.failed_with(ENODATA))
+    return Error(EUCLEAN).with("\"{}\" in brick {} was not made by Polder (it has no {})", name, path_,
+                               layout::kMetaKey);
+  if (!packed) return std::move(packed).error();
+  TRY(entry.meta, layout::unpack_meta(*packed));
+  entry.gfid = entry.meta.gfid;
+  return entry;
+}
+
+Result<std::string> Store::raw_xattr(const Object& object, const std::string& key) {
+  if (object.name.empty()) return disk_.get_xattr(object.fd->fd(), key);
+  return disk_.get_xattr_at(object.fd->fd(), object.name, key);
+}
+
+Result<layout::Meta> Store::meta_of(const Object& object) {
+  auto packed = raw_xattr(object, layout::kMetaKey);
+  if (packed.failed_with(ENODATA))
+    return Error(EUCLEAN).with("an object of brick {} has lost its {}", path_, layout::kMetaKey);
+  if (!packed) return std::move(packed).error();
+  return layout::unpack_meta(*packed);
+}
+
+Result<bool> Store::is_orphan(const Gfid& gfid) {
+  auto found = disk_.stat(orphans_.fd(), gfid.hex());
+  if (found.failed_with(ENOENT)) return false;
+  if (!found) return std::move(found).error();
+  return true;
+}
+
+Result<std::vector<Gfid>> Store::orphans() {
+  TRY(auto entries, disk_.list(orphans_.fd()));
+  std::vector<Gfid> gfids;
+  for (const auto& entry : entries) {
+    auto gfid = Gfid::parse(entry.name);
+    if (!gfid) return std::move(gfid).error().with("{}/{}", layout::kOrphans, entry.name);
+    gfids.push_back(*gfid);
+  }
+  std::ranges::sort(gfids);
+  return gfids;
+}
+
+Result<void> Store::fsync(const Gfid& gfid, bool data_only) {
+  FdRef fd;
+  {
+    auto lock = stripes_.shared(Stripes::object(gfid));
+    TRY(auto object, locate(gfid));
+    // Nothing of a symlink or a device can be synced by itself; its name and attributes are in the log.
+    if (!object.is(S_IFREG) && !object.is(S_IFDIR)) return {};
+    if (object.is(S_IFREG)) {
+      TRY(fd, file(gfid));
+    } else {
+      fd = object.fd;
+    }
+  }
+  return data_only ? disk_.fdatasync(fd->fd()) : disk_.fsync(fd->fd());
+}
+
+Result<void> Store::syncfs() {
+  return disk_.syncfs(root_.fd()).with("sync the file system of brick {}", path_);
+}
+
+}  // namespace polder

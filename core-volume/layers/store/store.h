@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Store: one brick as plain files (docs/formats/brick.md). Reads, and exactly one way to change anything:
+// apply() of a record. Applying is idempotent for every kind: folding any tail of a log, any number of times,
+// gives the same tree. So the normal path, the redo after kill -9 and a geo-replication secondary are one.
+//
+// Blocks: call it on workers, several at once. The caller makes sure that no two changes of one object or of
+// one name run together (key locks of the ordering layer); readers need nothing and never see half a record.
+// Errors: ESTALE when an object is gone, EUCLEAN when the brick holds what Polder did not write.
+#pragma once
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/disk.h"
+#include "changelog/record/record.h"
+#include "core-volume/layer/file_attr.h"
+#include "core-volume/layers/store/fd_cache.h"
+#include "core-volume/layers/store/identity.h"
+#include "core-volume/layers/store/layout.h"
+#include "core-volume/layers/store/listing.h"
+#include "core-volume/layers/store/stripes.h"
+
+namespace polder {
+
+struct StoreOptions {
+  Gfid volume;  // expected; nil: any
+  Gfid brick;   // expected; nil: any
+  std::size_t open_files = 1024;
+};
+
+/// What apply() cannot see in the record.
+struct ApplyHints {
+  /// The object whose last name goes (of an unlink, or displaced by a rename) is open: it stays, as an
+  /// orphan, until reap().
+  bool keep_object = false;
+};
+
+class StoreScan;
+/// Where a scan is: resume after this object.
+struct ScanCursor {
+  bool objects = false;  // directories come first
+  Gfid last;
+};
+
+class Store {
+ public:
+  /// Makes a brick of an empty (or not yet existing) directory with nothing in the volume but its root, whose
+  /// times are `time_ns`. EEXIST, ENOTEMPTY and EINVAL say what is there. Durable on return.
+  static Result<void> format(Disk& disk, const std::string& path, const BrickIdentity& identity,
+                             std::uint64_t time_ns);
+  /// Locks the brick for this process (EBUSY names it when another has it) and empties .polder/tmp.
+  static Result<std::unique_ptr<Store>> open(Disk& disk, const std::string& path,
+                                             const StoreOptions& options);
+  ~Store();
+
+  const BrickIdentity& identity() const { return identity_; }
+  const std::string& path() const { return path_; }
+
+  // Looking. trusted.polder.* is never there.
+  Result<FileAttr> lookup(const Gfid& parent, const std::string& name);  // ENOENT, ENOTDIR
+  Result<FileAttr> attr(const Gfid& gfid);
+  /// All that a kCreate record of the object needs, with every visible xattr.
+  Result<ObjectState> state(const Gfid& gfid);
+  /// Where a directory's entry is; ENODATA for the root.
+  Result<EntryName> parent_of(const Gfid& directory);
+  Result<std::string> readlink(const Gfid& gfid);
+  Result<DirectoryPage> list(const Gfid& gfid, std::uint64_t cookie, std::uint32_t max_entries,
+                             bool with_attributes);
+  Result<bool> is_empty(const Gfid& directory);
+  Result<std::string> get_xattr(const Gfid& gfid, const std::string& key);
+  Result<std::vector<std::string>> list_xattr(const Gfid& gfid);
+  Result<VolumeSpace> statfs();
+  Result<Buffer> read(const Gfid& gfid, std::uint64_t offset, std::uint32_t length);
+  Result<std::uint64_t> seek(const Gfid& gfid, std::uint64_t offset, int whence);
+
+  // Changing. An error leaves the record to be applied again, or undone by another one.
+  Result<void> apply(const Record& record, const ApplyHints& hints = {});
+  /// apply() of a kWrite whose bytes do not travel in the record.
+  Result<void> apply_write(const Record& record, ConstBytes data);
+  /// The same with the bytes of another file (or another place of the same); shares extents if it can.
+  Result<void> apply_copy(const Record& record, const Gfid& from, std::uint64_t from_offset);
+  /// Allocates blocks without any visible effect, so that a kFallocate that follows cannot fail.
+  Result<void> reserve(const Gfid& gfid, std::uint64_t offset, std::uint64_t length);
+  /// Cuts an append that never ended (killed between its record and its bytes) off again.
+  Result<void> cut_back(const Gfid& gfid, std::uint64_t size);
+
+  // Unlinked objects that apply() kept.
+  Result<bool> is_orphan(const Gfid& gfid);
+  Result<std::vector<Gfid>> orphans();
+  Result<void> reap(const Gfid& gfid);
+
+  Result<void> fsync(const Gfid& gfid, bool data_only);
+  Result<void> syncfs();
+
+  /// Flat iteration over all directories, then all other objects, in gfid order; not a snapshot: what is made
+  /// or removed meanwhile may be seen or not.
+  std::unique_ptr<StoreScan> scan(const ScanCursor& from);
+
+ private:
+  friend class StoreScan;
+  /// An inode without following links: an open file (empty name), or a name in an open directory.
+  struct Object {
+    FdRef fd;
+    std::string name;
+    struct stat native{};
+    bool is(mode_t type) const { return (native.st_mode & S_IFMT) == type; }
+  };
+  /// What a name shows.
+  struct Entry {
+    Gfid gfid;
+    bool directory = false;
+    struct stat native{};  // of the entry: for a directory that of its symlink
+    layout::Meta meta;     // not for directories
+  };
+
+  Store(Disk& disk, std::string path, const StoreOptions& options);
+  Result<void> open_directories();
+  Result<void> empty_tmp();
+
+  // Finding; the caller holds the object's stripe. ESTALE.
+  Result<FdRef> directory(const Gfid& gfid);
+  Result<FdRef> file(const Gfid& gfid);
+  Result<FdRef> index(const Gfid& gfid, bool create);
+  Result<Object> locate(const Gfid& gfid);
+  Result<FdRef> shared_directory(const Gfid& gfid);  // takes the stripe itself
+  Result<FdRef> shared_file(const Gfid& gfid);
+  Result<FdRef> not_a_directory(const Gfid& gfid);  // ENOTDIR or ESTALE
+  Result<FileAttr> attr_locked(const Gfid& gfid);
+
+  // Names. find_entry: nullopt when the name does not exist.
+  Result<std::optional<Entry>> find_entry(int dir, const std::string& name);
+  Result<FileAttr> entry_attr(const FdRef& dir, const Gfid& parent, const std::string& name);
+  Result<ListedEntry> listed(const FdRef& dir, const Gfid& parent, const Listing::Name& name,
+                             bool with_attributes);
+  Result<void> set_name(const FdRef& dir, const EntryName& at, const Gfid& gfid, bool is_directory);
+  Result<void> move_into_place(const std::string& tmp_name, const FdRef& dir, const EntryName& at,
+                               const Gfid& gfid);
+  Result<void> touch(const FdRef& dir, const Gfid& gfid, std::uint64_t time_ns);
+
+  // Inodes.
+  Result<std::string> raw_xattr(const Object& object, const std::string& key);
+  Result<void> set_raw_xattr(const Object& object, const std::string& key, std::string_view value);
+  Result<void> remove_raw_xattr(const Object& object, const std::string& key);
+  Result<std::vector<std::string>> visible_xattrs(const Object& object);
+  Result<void> set_owner_and_mode(const Object& object, const ObjectState& state);
+  Result<void> set_times(const Object& object, const timespec& atime, const timespec& mtime);
+  Result<layout::Meta> meta_of(const Object& object);
+  Result<void> dress(const Object& object, const Record& record, const layout::Meta& meta);
+  Result<void> undress(const Object& object, const ObjectState& state);
+  Result<void> stamp(const Gfid& gfid, std::uint64_t time_ns);
+
+  // One per kind of record.
+  Result<void> apply_create(const Record& record);
+  Result<void> apply_link(const Record& record);
+  Result<void> apply_unlink(const Record& record, const ApplyHints& hints);
+  Result<void> apply_rename(const Record& record, const ApplyHints& hints);
+  Result<void> apply_setattr(const Record& record);
+  Result<void> apply_xattr(const Record& record);
+  Result<void> apply_destructive(const Record& record);
+  Result<void> apply_removed(const Record& record);
+
+  Result<void> make_object(const Record& record);
+  Result<void> make_regular(const Record& record, const FdRef& index_dir);
+  Result<void> make_directory(const Record& record);
+  Result<void> restate(const Record& record);
+  Result<void> rename_entry(const Record& record, const FdRef& from_dir, const FdRef& to_dir,
+                            const ApplyHints& hints);
+  Result<void> exchange_entries(const Record& record, const FdRef& from_dir, const FdRef& to_dir);
+  Result<void> set_name_if_exists(const FdRef& dir, const EntryName& at, const Gfid& gfid);
+  Result<void> clear_name(const FdRef& dir, const EntryName& at, const Gfid& gfid);
+  Result<void> moved(const Gfid& gfid, const EntryName& to, std::uint64_t time_ns);
+  Result<void> drop_object(const Gfid& gfid, bool last_link, std::uint64_t time_ns, const ApplyHints& hints);
+  Result<void> remove_index_link(const Gfid& gfid);
+  Result<void> remove_all_names(const Gfid& gfid, ino_t inode);
+  static bool bytes_are_newer(const layout::Meta& meta, const Record& record);
+  Result<void> change_extent(const FdRef& file, const Record& record);
+  Result<void> zero_by_hand(const FdRef& file, const Record& record);
+  Result<void> mark_orphan(const Gfid& gfid);
+
+  Disk& disk_;
+  const std::string path_;
+  BrickIdentity identity_;
+  DiskFile root_;  // holds the lock of the brick
+  DiskFile dirs_, index_root_, tmp_, orphans_;
+  FdCache fds_;
+  Stripes stripes_;
+  ListingCache listings_;
+  DirectoryTimes directory_times_;
+};
+
+struct ScanItem {
+  Gfid gfid;
+  bool directory = false;
+};
+
+/// Owned by one worker at a time; the Store outlives it.
+class StoreScan {
+ public:
+  StoreScan(Store& store, const ScanCursor& from) : store_(store), cursor_(from) {}
+  /// Up to `max_items`; empty at the end.
+  Result<std::vector<ScanItem>> next(std::size_t max_items);
+  const ScanCursor& cursor() const { return cursor_; }
+
+ private:
+  Result<void> load_directories();
+  Result<bool> load_slot();  // false at the end
+
+  Store& store_;
+  ScanCursor cursor_;
+  bool started_ = false;
+  std::uint32_t next_slot_ = 0;
+  std::vector<Gfid> pending_;  // descending, so that the next one is popped from the back
+};
+
+}  // namespace polder
