@@ -19,12 +19,12 @@ Task<bool> is_cancelled() {
   co_return state.cancelled() != asio::cancellation_type::none;
 }
 
-namespace {
-
-struct Running {
+struct RunningTask {
   asio::cancellation_signal signal;
   void cancel() { signal.emit(asio::cancellation_type::all); }
 };
+
+namespace {
 
 /// The root of every task: sets the cancellation policy described in concurrency.h.
 Task<void> run_root(asio::any_io_executor executor, Task<void> task) {
@@ -51,8 +51,8 @@ class Children : public std::enable_shared_from_this<Children> {
     return [this](std::shared_ptr<Waiter> waiter) { waiters_.push_back(std::move(waiter)); };
   }
 
-  std::weak_ptr<Running> spawn(const asio::any_io_executor& executor, Task<void> task) {
-    auto running = std::make_shared<Running>();
+  std::weak_ptr<RunningTask> spawn(const asio::any_io_executor& executor, Task<void> task) {
+    auto running = std::make_shared<RunningTask>();
     auto at = running_.insert(running_.end(), running);
     auto ended = [self = shared_from_this(), at](const std::exception_ptr& failure) {
       if (failure) die_of(self->name_, failure);
@@ -65,7 +65,7 @@ class Children : public std::enable_shared_from_this<Children> {
 
   void cancel_all() {
     // A copy: nothing ends inside emit() today, but the list must not depend on that.
-    std::vector<std::shared_ptr<Running>> all(running_.begin(), running_.end());
+    std::vector<std::shared_ptr<RunningTask>> all(running_.begin(), running_.end());
     for (auto& running : all) running->cancel();
   }
 
@@ -89,7 +89,7 @@ class Children : public std::enable_shared_from_this<Children> {
   const std::string& name() const { return name_; }
 
  private:
-  using RunningList = std::list<std::shared_ptr<Running>>;
+  using RunningList = std::list<std::shared_ptr<RunningTask>>;
 
   void ended(RunningList::iterator at) {
     running_.erase(at);
@@ -106,20 +106,16 @@ Task<void> store_outcome(Task<Result<void>> task, Result<void>& outcome) {
   outcome = co_await std::move(task);
 }
 
-void cancel(const std::weak_ptr<Running>& task) {
-  if (auto running = task.lock()) running->cancel();
-}
-
-Task<void> run_then_cancel(Task<void> task, const std::weak_ptr<Running>& other) {
+Task<void> run_then_cancel(Task<void> task, const std::weak_ptr<RunningTask>& other) {
   co_await std::move(task);
-  cancel(other);
+  TaskGroup::cancel(other);
 }
 
-Task<void> cancel_at(Clock& clock, nanoseconds deadline, const std::weak_ptr<Running>& task, bool& expired) {
+Task<void> cancel_at(Clock& clock, nanoseconds deadline, const std::weak_ptr<RunningTask>& task, bool& expired) {
   auto slept = co_await clock.sleep_until(deadline);
   if (!slept) co_return;
   expired = true;
-  cancel(task);
+  TaskGroup::cancel(task);
 }
 
 }  // namespace
@@ -138,12 +134,16 @@ TaskGroup::~TaskGroup() {
                          state_->children->name(), size()));
 }
 
-void TaskGroup::spawn(const asio::any_io_executor& executor, Task<void> task) {
+TaskGroup::Spawned TaskGroup::spawn(const asio::any_io_executor& executor, Task<void> task) {
   if (state_->stopping) {
     log::debug("task group {} is stopping: a new task is dropped", state_->children->name());
-    return;
+    return {};
   }
-  state_->children->spawn(executor, std::move(task));
+  return state_->children->spawn(executor, std::move(task));
+}
+
+void TaskGroup::cancel(const Spawned& task) {
+  if (auto running = task.lock()) running->cancel();
 }
 
 Task<void> TaskGroup::stop() {
@@ -184,8 +184,8 @@ Task<bool> detail::run_until_deadline(Clock& clock, nanoseconds deadline, Task<v
   auto executor = co_await asio::this_coro::executor;
   auto children = std::make_shared<Children>("with_deadline");
   bool expired = false;
-  std::weak_ptr<Running> work;
-  std::weak_ptr<Running> timer;
+  std::weak_ptr<RunningTask> work;
+  std::weak_ptr<RunningTask> timer;
   work = children->spawn(executor, run_then_cancel(std::move(task), timer));
   timer = children->spawn(executor, cancel_at(clock, deadline, work, expired));
   co_await children->join();

@@ -20,6 +20,8 @@
 
 namespace polder {
 
+struct RunningTask;
+
 /// Background tasks owned by one object. Cancelled and drained in stop(); asserted empty on destruction.
 class TaskGroup {
  public:
@@ -27,9 +29,14 @@ class TaskGroup {
   ~TaskGroup();
   TaskGroup(const TaskGroup&) = delete;
 
+  /// One task of the group; expires when the task has ended.
+  using Spawned = std::weak_ptr<RunningTask>;
+
   /// Starts `task` soon, never inside the call. An exception out of it is a bug: logged with the group's
   /// name, then the process ends.
-  void spawn(const boost::asio::any_io_executor& executor, Task<void> task);
+  Spawned spawn(const boost::asio::any_io_executor& executor, Task<void> task);
+  /// Cancels that task alone (its waits end with ECANCELED); nothing when it has ended.
+  static void cancel(const Spawned& task);
   /// Cancels what still runs (waits end with ECANCELED) and returns when all have ended, even if the caller
   /// is cancelled meanwhile. Not from a task of the group itself. What is spawned from now on is dropped
   /// unstarted.

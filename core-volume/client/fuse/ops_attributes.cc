@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Attributes, extended attributes, free space.
+#include <sys/statvfs.h>
+
+#include "base/coro.h"
+#include "core-volume/client/fuse/bridge.h"
+#include "core-volume/client/fuse/fuse_server.h"
+
+namespace polder {
+
+namespace {
+
+constexpr std::string_view kCapability = "security.capability";
+constexpr std::string_view kTrusted = "trusted.";
+
+}  // namespace
+
+void Bridge::answer_attributes(Request& request, NodeId node, const FileAttr& attr) {
+  if (Inode* inode = inodes_.find(node)) told_attributes(*inode, attr);
+  request.attributes(to_stat(attr), std::chrono::duration<double>(options_.attribute_timeout).count());
+}
+
+Task<void> Bridge::getattr(Request request, NodeId node) {
+  const Gfid gfid = gfid_or_stale(request, node);
+  if (gfid.is_nil()) co_return;
+  auto attr = co_await volume_.getattr(request.context(), gfid);
+  if (attr)
+    answer_attributes(request, node, *attr);
+  else
+    request.fail(attr.error());
+}
+
+Task<void> Bridge::setattr(Request request, NodeId node, SetAttr change) {
+  const Gfid gfid = gfid_or_stale(request, node);
+  if (gfid.is_nil()) co_return;
+  // The kernel may ask for nothing at all (a flag that this mount does not use): then it wants the attributes.
+  if (change.fields == 0) {
+    co_await getattr(std::move(request), node);
+    co_return;
+  }
+  auto attr = co_await volume_.setattr(request.context(), gfid, change);
+  if (attr)
+    answer_attributes(request, node, *attr);
+  else
+    request.fail(attr.error());
+}
+
+Task<void> Bridge::readlink(Request request, NodeId node) {
+  const Gfid gfid = gfid_or_stale(request, node);
+  if (gfid.is_nil()) co_return;
+  auto target = co_await volume_.readlink(request.context(), gfid);
+  if (target)
+    request.target(*target);
+  else
+    request.fail(target.error());
+}
+
+// The kernel asks for file capabilities before every write, to know whether the write must remove them. "None"
+// is remembered as long as attributes are: a capability set through another mount is seen as late as a mode.
+Task<void> Bridge::getxattr(Request request, NodeId node, std::string key, std::size_t asked_bytes) {
+  const Gfid gfid = gfid_or_stale(request, node);
+  if (gfid.is_nil()) co_return;
+  const bool is_capability = key == kCapability;
+  const auto asked_at = clock_.boot_time();
+  if (is_capability && inodes_.find(node)->no_capability_until > asked_at) {
+    request.fail(ENODATA);
+    co_return;
+  }
+  auto value = co_await volume_.getxattr(request.context(), gfid, key);
+  if (value) {
+    request.xattr(*value, asked_bytes);
+    co_return;
+  }
+  Inode* inode = inodes_.find(node);
+  if (is_capability && value.error().is(ENODATA) && inode != nullptr)
+    inode->no_capability_until = asked_at + options_.attribute_timeout;
+  request.fail(value.error());
+}
+
+Task<void> Bridge::listxattr(Request request, NodeId node, std::size_t asked_bytes) {
+  const Gfid gfid = gfid_or_stale(request, node);
+  if (gfid.is_nil()) co_return;
+  auto keys = co_await volume_.listxattr(request.context(), gfid);
+  if (!keys) {
+    request.fail(keys.error());
+    co_return;
+  }
+  std::string list;
+  for (const std::string& key : *keys) {
+    // The kernel's own file systems show this name space to root only; FUSE leaves it to us.
+    if (request.context().uid != 0 && std::string_view(key).starts_with(kTrusted)) continue;
+    list += key;
+    list += '\0';
+  }
+  request.xattr(list, asked_bytes);
+}
+
+Task<void> Bridge::setxattr(Request request, NodeId node, std::string key, std::string value, int flags) {
+  const Gfid gfid = gfid_or_stale(request, node);
+  if (gfid.is_nil()) co_return;
+  inodes_.find(node)->no_capability_until = std::chrono::nanoseconds(0);
+  auto done = co_await volume_.setxattr(request.context(), gfid, key, value, flags);
+  // Again: a question that the kernel asked meanwhile may have been answered with the state before.
+  if (Inode* inode = inodes_.find(node)) inode->no_capability_until = std::chrono::nanoseconds(0);
+  changed_here(node);
+  done ? request.ok() : request.fail(done.error());
+}
+
+Task<void> Bridge::removexattr(Request request, NodeId node, std::string key) {
+  const Gfid gfid = gfid_or_stale(request, node);
+  if (gfid.is_nil()) co_return;
+  auto done = co_await volume_.removexattr(request.context(), gfid, key);
+  changed_here(node);
+  done ? request.ok() : request.fail(done.error());
+}
+
+Task<void> Bridge::statfs(Request request) {
+  auto space = co_await volume_.statfs(request.context());
+  if (!space) {
+    request.fail(space.error());
+    co_return;
+  }
+  struct statvfs st {};
+  st.f_bsize = space->block_size;
+  st.f_frsize = space->block_size;
+  st.f_blocks = space->blocks;
+  st.f_bfree = space->blocks_free;
+  st.f_bavail = space->blocks_available;
+  st.f_files = space->files;
+  st.f_ffree = space->files_free;
+  st.f_favail = space->files_free;
+  st.f_namemax = space->name_max;
+  request.space(st);
+}
+
+}  // namespace polder
