@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "core-volume/client/fuse/invalidator.h"
 #include "core-volume/client/fuse/request.h"
+#include "core-volume/layer/invalidation.h"
 
 namespace polder {
 
@@ -79,7 +80,7 @@ class Bridge {
   struct OpenFile {
     Gfid gfid;
     HandleId handle = 0;
-    bool direct = false;                      // the kernel does not cache what goes through this handle
+    bool direct = false;                     // the kernel does not cache what goes through this handle
     std::vector<std::uint64_t> lock_owners;  // of POSIX locks that were taken through it
   };
   using Lookup = Task<Result<FileAttr>>;

@@ -67,8 +67,7 @@ void on_forget(fuse_req_t raw, fuse_ino_t node, std::uint64_t lookups) {
 }
 
 void on_forget_multi(fuse_req_t raw, std::size_t count, fuse_forget_data* forgets) {
-  for (std::size_t i = 0; i < count; ++i)
-    dispatch_of(raw).bridge.forget(forgets[i].ino, forgets[i].nlookup);
+  for (std::size_t i = 0; i < count; ++i) dispatch_of(raw).bridge.forget(forgets[i].ino, forgets[i].nlookup);
   fuse_reply_none(raw);
 }
 
@@ -78,10 +77,14 @@ void on_getattr(fuse_req_t raw, fuse_ino_t node, fuse_file_info*) {
 
 void on_setattr(fuse_req_t raw, fuse_ino_t node, struct stat* st, int to_set, fuse_file_info*) {
   constexpr std::pair<int, SetAttr::Field> kFields[] = {
-      {FUSE_SET_ATTR_MODE, SetAttr::kMode},          {FUSE_SET_ATTR_UID, SetAttr::kUid},
-      {FUSE_SET_ATTR_GID, SetAttr::kGid},            {FUSE_SET_ATTR_SIZE, SetAttr::kSize},
-      {FUSE_SET_ATTR_ATIME, SetAttr::kAtime},        {FUSE_SET_ATTR_MTIME, SetAttr::kMtime},
-      {FUSE_SET_ATTR_ATIME_NOW, SetAttr::kAtimeNow}, {FUSE_SET_ATTR_MTIME_NOW, SetAttr::kMtimeNow},
+      {FUSE_SET_ATTR_MODE, SetAttr::kMode},
+      {FUSE_SET_ATTR_UID, SetAttr::kUid},
+      {FUSE_SET_ATTR_GID, SetAttr::kGid},
+      {FUSE_SET_ATTR_SIZE, SetAttr::kSize},
+      {FUSE_SET_ATTR_ATIME, SetAttr::kAtime},
+      {FUSE_SET_ATTR_MTIME, SetAttr::kMtime},
+      {FUSE_SET_ATTR_ATIME_NOW, SetAttr::kAtimeNow},
+      {FUSE_SET_ATTR_MTIME_NOW, SetAttr::kMtimeNow},
       {FUSE_SET_ATTR_CTIME, SetAttr::kCtimeNow},
   };
   SetAttr change{.mode = st->st_mode & 07777U,

@@ -16,10 +16,10 @@
 namespace polder {
 
 struct FuseOptions {
-  std::string mountpoint;            // an existing directory, absolute
-  std::string source;                // what mount(8) and df show: HOST:/VOLUME
-  unsigned long mount_flags = 0;     // MS_*: MS_RDONLY, MS_NOATIME, …
-  Gfid root = Gfid::root();          // a directory of the volume
+  std::string mountpoint;         // an existing directory, absolute
+  std::string source;             // what mount(8) and df show: HOST:/VOLUME
+  unsigned long mount_flags = 0;  // MS_*: MS_RDONLY, MS_NOATIME, …
+  Gfid root = Gfid::root();       // a directory of the volume
   std::chrono::nanoseconds attribute_timeout = std::chrono::seconds(1);
   std::chrono::nanoseconds entry_timeout = std::chrono::seconds(1);
   bool invalidate_attributes_at_open = true;  // off only to show in a test what it is for
@@ -40,12 +40,10 @@ class FuseServer {
   /// Unmounts. Applications that hold files open are given `grace` to close them; then run() ends all the
   /// same and they get ENOTCONN. Returns once the mount is gone from the tree.
   Task<Result<void>> stop(std::chrono::nanoseconds grace = std::chrono::seconds(1));
-  /// The kernel has said hello: the mount answers.
-  bool ready() const;
 
   struct Stats {
-    std::size_t objects = 0;        // known to the kernel, the root not counted
-    std::uint64_t lookups = 0;      // that the kernel has not taken back
+    std::size_t objects = 0;    // known to the kernel, the root not counted
+    std::uint64_t lookups = 0;  // that the kernel has not taken back
     std::size_t open_files = 0;
     std::uint64_t requests = 0;
     std::uint64_t invalidations = 0;  // told to the kernel

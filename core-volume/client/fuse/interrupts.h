@@ -14,7 +14,7 @@
 namespace polder {
 
 /// A request that has not been answered yet.
-struct Pending {
+struct Pending : std::enable_shared_from_this<Pending> {
   TaskGroup::Spawned task;
   std::uint32_t pid = 0;    // of the waiting thread; 0 when it lives in a pid name space that we cannot see
   bool any_signal = false;  // not only a fatal one ends the wait

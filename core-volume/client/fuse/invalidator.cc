@@ -9,8 +9,8 @@
 namespace polder {
 
 Invalidator::Invalidator(fuse_session* session, InodeTable& inodes, TaskGroup& tasks,
-                         const asio::any_io_executor& executor)
-    : session_(session), inodes_(inodes), tasks_(tasks), executor_(executor) {}
+                         const asio::any_io_executor& executor, Workers& workers)
+    : session_(session), inodes_(inodes), tasks_(tasks), executor_(executor), workers_(workers) {}
 
 void Invalidator::object(NodeId node) {
   if (queued_objects_.insert(node).second) push({node, {}});
@@ -45,7 +45,7 @@ Task<void> Invalidator::run() {
       queue_.pop_front();
     }
     // Errors are "the kernel does not know it (any longer)": then there is nothing to drop.
-    co_await on_worker(*workers_, [this, &batch] {
+    co_await on_worker(workers_, [this, &batch] {
       for (const Item& item : batch) {
         if (item.name.empty())
           fuse_lowlevel_notify_inval_inode(session_, item.node, 0, 0);
@@ -60,7 +60,7 @@ Task<void> Invalidator::run() {
 }
 
 Task<void> Invalidator::attributes_now(NodeId node) {
-  co_await on_worker(*workers_, [this, node] {
+  co_await on_worker(workers_, [this, node] {
     return fuse_lowlevel_notify_inval_inode(session_, node, -1, 0);  // negative offset: attributes only
   });
 }

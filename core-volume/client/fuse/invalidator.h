@@ -16,9 +16,10 @@ namespace polder {
 
 class Invalidator {
  public:
-  /// Everything given outlives the invalidator.
+  /// Everything given outlives the invalidator. `workers`: two of them at least. One for the queue; a look at
+  /// attributes must not wait behind a blocked entry.
   Invalidator(fuse_session* session, InodeTable& inodes, TaskGroup& tasks,
-              const boost::asio::any_io_executor& executor);
+              const boost::asio::any_io_executor& executor, Workers& workers);
 
   /// Attributes and pages. Queued; the same object twice is told once.
   void object(NodeId node);
@@ -49,8 +50,7 @@ class Invalidator {
   InodeTable& inodes_;
   TaskGroup& tasks_;
   const boost::asio::any_io_executor& executor_;
-  // Two threads: one for the queue; a look at attributes must not wait behind a blocked entry.
-  std::unique_ptr<Workers> workers_ = make_thread_workers(2);
+  Workers& workers_;
   std::deque<Item> queue_;
   std::unordered_set<NodeId> queued_objects_;
   std::size_t queued_names_ = 0;

@@ -33,7 +33,8 @@ Task<void> Bridge::getattr(Request request, NodeId node) {
 Task<void> Bridge::setattr(Request request, NodeId node, SetAttr change) {
   const Gfid gfid = gfid_or_stale(request, node);
   if (gfid.is_nil()) co_return;
-  // The kernel may ask for nothing at all (a flag that this mount does not use): then it wants the attributes.
+  // The kernel may ask for nothing at all (a flag that this mount does not use): then it wants the
+  // attributes.
   if (change.fields == 0) {
     co_await getattr(std::move(request), node);
     co_return;
@@ -55,8 +56,9 @@ Task<void> Bridge::readlink(Request request, NodeId node) {
     request.fail(target.error());
 }
 
-// The kernel asks for file capabilities before every write, to know whether the write must remove them. "None"
-// is remembered as long as attributes are: a capability set through another mount is seen as late as a mode.
+// The kernel asks for file capabilities before every write, to know whether the write must remove them.
+// "None" is remembered as long as attributes are: a capability set through another mount is seen as late as a
+// mode.
 Task<void> Bridge::getxattr(Request request, NodeId node, std::string key, std::size_t asked_bytes) {
   const Gfid gfid = gfid_or_stale(request, node);
   if (gfid.is_nil()) co_return;
@@ -120,7 +122,7 @@ Task<void> Bridge::statfs(Request request) {
     request.fail(space.error());
     co_return;
   }
-  struct statvfs st {};
+  struct statvfs st{};
   st.f_bsize = space->block_size;
   st.f_frsize = space->block_size;
   st.f_blocks = space->blocks;

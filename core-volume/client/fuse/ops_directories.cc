@@ -76,7 +76,8 @@ Task<void> Bridge::readdir(Request request, NodeId node, std::size_t size_bytes,
   if (offset < kAfterDotDot) listing.add("..", dot_entry(parent), kAfterDotDot);
 
   std::vector<NodeId> given;
-  // Names with equal cookies can only be resumed after all of them: such a group is given whole or not at all.
+  // Names with equal cookies can only be resumed after all of them: such a group is given whole or not at
+  // all.
   std::uint64_t group_cookie = 0;
   std::size_t group_bytes = 0, group_given = 0;
   for (const ListedEntry& listed : page->entries) {

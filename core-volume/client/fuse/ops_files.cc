@@ -76,8 +76,8 @@ Task<void> Bridge::create(Request request, NodeId parent, std::string name, NewO
   inodes_.forget(entry.ino, 1);
 }
 
-// Close-to-open: the volume's answer is the truth of this moment. Pages of another change index are dropped by
-// the kernel (no keep_cache), but it would go on believing a size that it heard less than a second ago.
+// Close-to-open: the volume's answer is the truth of this moment. Pages of another change index are dropped
+// by the kernel (no keep_cache), but it would go on believing a size that it heard less than a second ago.
 Task<bool> Bridge::opened_usable(const OpContext& context, NodeId node, const Opened& opened, int flags) {
   Inode* inode = inodes_.find(node);
   const bool removed = opened.attr.nlink == 0;
@@ -89,7 +89,8 @@ Task<bool> Bridge::opened_usable(const OpContext& context, NodeId node, const Op
     co_return false;
   }
   const bool truncated = (flags & O_TRUNC) != 0;  // then the kernel knows the size, and asks for the rest
-  const bool stale = inode->attr_until > clock_.boot_time() && !same_time(inode->attr_ctime, opened.attr.ctime);
+  const bool stale =
+      inode->attr_until > clock_.boot_time() && !same_time(inode->attr_ctime, opened.attr.ctime);
   if (stale && !truncated && options_.invalidate_attributes_at_open) {
     inode->attr_until = std::chrono::nanoseconds(0);
     co_await invalidator->attributes_now(node);
@@ -186,7 +187,8 @@ Task<void> Bridge::write(Request request, NodeId node, std::uint64_t file, std::
   const OpenFile open = found->second;
   co_await drop_privileges(request.context(), node, open);
   const std::size_t size = data.size();
-  auto written = co_await volume_.write(request.context(), gfid, open.handle, offset, std::move(data), append);
+  auto written =
+      co_await volume_.write(request.context(), gfid, open.handle, offset, std::move(data), append);
   changed_here(node);
   if (!written) {
     request.fail(written.error());

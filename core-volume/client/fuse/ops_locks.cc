@@ -12,12 +12,18 @@ namespace polder {
 namespace {
 
 struct flock to_flock(const FileLock& lock) {
-  struct flock out {};
+  struct flock out{};
   out.l_whence = SEEK_SET;
   switch (lock.type) {
-    case FileLock::Type::kRead: out.l_type = F_RDLCK; break;
-    case FileLock::Type::kWrite: out.l_type = F_WRLCK; break;
-    case FileLock::Type::kUnlock: out.l_type = F_UNLCK; break;
+    case FileLock::Type::kRead:
+      out.l_type = F_RDLCK;
+      break;
+    case FileLock::Type::kWrite:
+      out.l_type = F_WRLCK;
+      break;
+    case FileLock::Type::kUnlock:
+      out.l_type = F_UNLCK;
+      break;
   }
   out.l_start = static_cast<off_t>(lock.start);
   constexpr std::uint64_t kEndMax = INT64_MAX - 1;
@@ -53,9 +59,9 @@ Task<void> Bridge::set_lock(Request request, NodeId node, std::uint64_t file, Fi
   done ? request.ok() : request.fail(done.error());
 }
 
-// Every close(2). There is nothing to write back, so it costs no round trip unless this process has POSIX locks
-// on the file: closing any of its descriptors releases them. (ENOSYS, which would stop the kernel from asking,
-// is for the life of the mount: locks taken later would then never be released.)
+// Every close(2). There is nothing to write back, so it costs no round trip unless this process has POSIX
+// locks on the file: closing any of its descriptors releases them. (ENOSYS, which would stop the kernel from
+// asking, is for the life of the mount: locks taken later would then never be released.)
 Task<void> Bridge::flush(Request request, NodeId node, std::uint64_t lock_owner) {
   const Gfid gfid = gfid_or_stale(request, node);
   if (gfid.is_nil()) co_return;

@@ -27,7 +27,8 @@ Gfid Bridge::gfid_or_stale(Request& request, NodeId node) {
 void Bridge::told_attributes(Inode& inode, const FileAttr& attr) {
   inode.mode = attr.mode;
   inode.attr_ctime = attr.ctime;
-  // The kernel counts from when it has read the answer, which may be a while after it was sent: twice the time.
+  // The kernel counts from when it has read the answer, which may be a while after it was sent: twice the
+  // time.
   inode.attr_until = clock_.boot_time() + 2 * options_.attribute_timeout;
 }
 
@@ -111,8 +112,8 @@ Task<void> Bridge::rmdir(Request request, NodeId parent, std::string name) {
   done ? request.ok() : request.fail(done.error());
 }
 
-Task<void> Bridge::rename(Request request, NodeId from, std::string from_name, NodeId to,
-                          std::string to_name, unsigned flags) {
+Task<void> Bridge::rename(Request request, NodeId from, std::string from_name, NodeId to, std::string to_name,
+                          unsigned flags) {
   const Gfid from_directory = gfid_or_stale(request, from);
   if (from_directory.is_nil()) co_return;
   const Gfid to_directory = gfid_or_stale(request, to);

@@ -7,7 +7,8 @@
 
 namespace polder {
 
-Request::Request(fuse_req_t raw) : raw_(raw) {
+Request::Request(fuse_req_t raw, std::shared_ptr<const void> until_answered)
+    : raw_(raw), until_answered_(std::move(until_answered)) {
   const fuse_ctx* ctx = fuse_req_ctx(raw);
   context_.uid = ctx->uid;
   context_.gid = ctx->gid;
@@ -35,7 +36,7 @@ bool Request::xattr(std::string_view value, std::size_t asked_bytes) {
 }
 
 struct stat to_stat(const FileAttr& attr) {
-  struct stat st {};
+  struct stat st{};
   st.st_ino = attr.gfid.inode();
   st.st_mode = attr.mode;
   st.st_nlink = attr.nlink;

@@ -2,7 +2,8 @@
 // Request: one question of the kernel. Whoever holds it answers it, once; dropped without an answer it
 // answers by itself, so that no process waits for ever. Loop thread only.
 #pragma once
-#include <span>
+#include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -14,8 +15,12 @@ namespace polder {
 
 class Request {
  public:
-  explicit Request(fuse_req_t raw);
-  Request(Request&& other) noexcept : raw_(std::exchange(other.raw_, nullptr)), context_(other.context_) {}
+  /// `until_answered` lives as long as the request.
+  Request(fuse_req_t raw, std::shared_ptr<const void> until_answered);
+  Request(Request&& other) noexcept
+      : raw_(std::exchange(other.raw_, nullptr)),
+        until_answered_(std::move(other.until_answered_)),
+        context_(other.context_) {}
   Request& operator=(Request&&) = delete;
   ~Request();  // EINTR when nobody answered: the operation was cancelled before it began
 
@@ -48,6 +53,7 @@ class Request {
   fuse_req_t take() { return std::exchange(raw_, nullptr); }
 
   fuse_req_t raw_;
+  std::shared_ptr<const void> until_answered_;
   OpContext context_;
 };
 
