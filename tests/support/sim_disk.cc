@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// SimDisk: faults and crashes, open files, and the calls about names.
+#include "tests/support/sim_disk.h"
+
+#include <dirent.h>
+#include <linux/limits.h>
+
+#include "base/clock.h"
+#include "tests/support/sim_disk_state.h"
+
+namespace polder {
+
+SimDisk::SimDisk(const Clock* clock) : state_(std::make_unique<State>(clock)) {}
+SimDisk::~SimDisk() = default;
+
+timespec SimDisk::State::now() {
+  constexpr std::int64_t kSecond = 1'000'000'000;
+  std::int64_t time = clock ? clock->wall_time().count() : own_time_ns += 1000;
+  return {time / kSecond, time % kSecond};
+}
+
+void SimDisk::kill() {
+  std::lock_guard lock(mutex_);
+  state_->close_all();
+  state_->fail_at = 0;
+}
+
+void SimDisk::crash(std::uint64_t seed) {
+  std::lock_guard lock(mutex_);
+  state_->close_all();
+  state_->fail_at = 0;
+  state_->tree.crash(seed);
+  ++state_->boots;
+}
+
+void SimDisk::fail_nth(std::uint64_t n, int code, bool sticky) {
+  std::lock_guard lock(mutex_);
+  state_->fail_at = state_->calls + n;
+  state_->fail_code = code;
+  state_->fail_sticky = sticky;
+  state_->fired = false;
+}
+
+void SimDisk::heal() {
+  std::lock_guard lock(mutex_);
+  state_->fail_at = 0;
+}
+
+bool SimDisk::fault_fired() const {
+  std::lock_guard lock(mutex_);
+  return state_->fired;
+}
+
+std::uint64_t SimDisk::calls() const {
+  std::lock_guard lock(mutex_);
+  return state_->calls;
+}
+
+void SimDisk::set_capacity(std::uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  state_->capacity_pages = (bytes + SparseData::kPageBytes - 1) / SparseData::kPageBytes;
+}
+
+void SimDisk::set_reflink(bool supported) {
+  std::lock_guard lock(mutex_);
+  state_->reflink = supported;
+}
+
+Result<void> SimDisk::State::count_call() {
+  ++calls;
+  if (fail_at == 0 || calls < fail_at || (calls > fail_at && !fail_sticky)) return {};
+  fired = true;
+  return Error(fail_code);
+}
+
+bool SimDisk::State::has_room() const {
+  return capacity_pages == 0 || tree.used_pages() < capacity_pages;
+}
+
+Result<SimHandle> SimDisk::State::any_handle(int fd) const {
+  auto found = handles.find(fd);
+  if (found == handles.end()) return Error(EBADF);
+  return found->second;
+}
+
+Result<SimHandle> SimDisk::State::handle(int fd) const {
+  TRY(auto found, any_handle(fd));
+  if (found.is_path()) return Error(EBADF);
+  return found;
+}
+
+int SimDisk::State::add_handle(Inode inode, int flags) {
+  handles[next_fd] = {inode, flags};
+  ++tree.node(inode).handles;
+  return next_fd++;
+}
+
+bool SimDisk::State::is_unread_fifo(Inode inode) {
+  if (!S_ISFIFO(meta(inode).mode)) return false;
+  for (const auto& [fd, handle] : handles)
+    if (handle.inode == inode && !handle.is_path() && handle.readable()) return false;
+  return true;
+}
+
+void SimDisk::State::close(int fd) {
+  auto found = handles.find(fd);
+  if (found == handles.end()) return;  // a handle of a process that is dead
+  Inode inode = found->second.inode;
+  handles.erase(found);
+  if (auto lock = locks.find(inode); lock != locks.end() && lock->second == fd) locks.erase(lock);
+  --tree.node(inode).handles;
+  tree.release(inode);
+}
+
+void SimDisk::State::close_all() {
+  handles.clear();
+  locks.clear();
+  tree.forget_handles();
+}
+
+void SimDisk::close(int fd) {
+  std::lock_guard lock(mutex_);
+  state_->close(fd);
+}
+
+namespace {
+
+/// What open says about an object that exists.
+Result<void> check_type(const SimMeta& meta, int flags) {
+  if ((flags & O_CREAT) && meta.is_directory()) return Error(EISDIR);
+  if ((flags & O_DIRECTORY) && !meta.is_directory()) return Error(ENOTDIR);
+  if (flags & O_PATH) return {};
+  if (meta.is_symlink()) return Error(ELOOP);
+  bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+  if (meta.is_directory() && writes) return Error(EISDIR);
+  if (S_ISSOCK(meta.mode) || S_ISCHR(meta.mode) || S_ISBLK(meta.mode)) return Error(ENXIO);
+  return {};
+}
+
+/// As KernelDisk: before anything is looked at.
+Result<void> check_names(std::initializer_list<std::string_view> names) {
+  for (auto name : names)
+    if (name.find('\0') != name.npos) return Error(EINVAL);
+  return {};
+}
+
+constexpr bool has_all(int flags, int wanted) {
+  return (flags & wanted) == wanted;
+}
+
+}  // namespace
+
+Result<DiskFile> SimDisk::open(int dir, const std::string& path, int flags, mode_t mode) {
+  Call call(*this);
+  TRY(call.allowed);
+  auto& state = call.state;
+  if (flags & O_PATH) flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW;
+  if (has_all(flags, O_TMPFILE)) {
+    if ((flags & O_CREAT) || (flags & O_ACCMODE) == O_RDONLY) return Error(EINVAL);
+    TRY(auto place, state.resolve(dir, path, !(flags & O_NOFOLLOW)));
+    if (place.target == 0) return Error(ENOENT);
+    if (!state.meta(place.target).is_directory()) return Error(ENOTDIR);
+    TRY(auto inode, state.create_unnamed(place.target, S_IFREG | (mode & 07777)));
+    state.tree.node(inode).linkable = !(flags & O_EXCL);
+    return DiskFile(*this, state.add_handle(inode, flags));
+  }
+  if (has_all(flags, O_CREAT | O_DIRECTORY)) return Error(EINVAL);
+  bool exclusive = has_all(flags, O_CREAT | O_EXCL);
+  if ((flags & O_CREAT) && path.ends_with('/')) {
+    TRY(state.resolve(dir, path.substr(0, path.find_last_not_of('/') + 1), false));
+    return Error(EISDIR);
+  }
+  TRY(auto place, state.resolve(dir, path, !(flags & O_NOFOLLOW) && !exclusive));
+  if (place.target == 0) {
+    if (!(flags & O_CREAT)) return Error(ENOENT);
+    if (state.meta(place.parent).links == 0) return Error(ENOENT);
+    TRY(auto inode, state.create(place, S_IFREG | (mode & 07777), 0, ""));
+    return DiskFile(*this, state.add_handle(inode, flags));
+  }
+  if (exclusive) return Error(EEXIST);
+  TRY(check_type(state.meta(place.target), flags));
+  if (!(flags & O_PATH) && (flags & O_ACCMODE) == O_WRONLY && state.is_unread_fifo(place.target))
+    return Error(ENXIO);
+  if ((flags & O_TRUNC) && state.meta(place.target).is_file())
+    state.changed(place.target, {SimTree::SetSize{place.target, 0}});
+  return DiskFile(*this, state.add_handle(place.target, flags));
+}
+
+Result<void> SimDisk::mkdir(int dir, const std::string& name, mode_t mode) {
+  Call call(*this);
+  TRY(call.allowed);
+  TRY(auto place, call.state.new_name(dir, name, true));
+  TRY(call.state.create(place, S_IFDIR | (mode & 01777), 0, ""));
+  return {};
+}
+
+Result<void> SimDisk::mknod(int dir, const std::string& name, mode_t mode, dev_t device) {
+  Call call(*this);
+  TRY(call.allowed);
+  TRY(check_names({name}));
+  mode_t type = mode & S_IFMT;
+  if (type == S_IFDIR) return Error(EPERM);
+  if (type == 0) type = S_IFREG;
+  bool is_device = type == S_IFCHR || type == S_IFBLK;
+  if (!is_device && type != S_IFREG && type != S_IFIFO && type != S_IFSOCK) return Error(EINVAL);
+  TRY(auto place, call.state.new_name(dir, name));
+  TRY(call.state.create(place, type | (mode & 07777), is_device ? device : 0, ""));
+  return {};
+}
+
+Result<void> SimDisk::symlink(const std::string& target, int dir, const std::string& name) {
+  Call call(*this);
+  TRY(call.allowed);
+  TRY(check_names({target, name}));
+  if (target.empty()) return Error(ENOENT);
+  if (target.size() >= PATH_MAX) return Error(ENAMETOOLONG);
+  TRY(auto place, call.state.new_name(dir, name));
+  TRY(call.state.create(place, S_IFLNK | 0777, 0, target));
+  return {};
+}
+
+Result<std::string> SimDisk::readlink(int dir, const std::string& name) {
+  Call call(*this);
+  TRY(call.allowed);
+  TRY(auto inode, call.state.object(dir, name));
+  const auto& meta = call.state.meta(inode);
+  if (!meta.is_symlink()) return Error(name.empty() ? ENOENT : EINVAL);
+  return meta.target;
+}
+
+Result<void> SimDisk::link(int from_dir, const std::string& from, int to_dir, const std::string& to) {
+  Call call(*this);
+  TRY(call.allowed);
+  TRY(check_names({from, to}));
+  TRY(auto source, call.state.resolve(from_dir, from, false));
+  if (source.target == 0) return Error(ENOENT);
+  TRY(auto place, call.state.new_name(to_dir, to));
+  return call.state.add_name(place, source.target);
+}
+
+Result<void> SimDisk::link_file(int fd, int to_dir, const std::string& to) {
+  Call call(*this);
+  TRY(call.allowed);
+  TRY(check_names({to}));
+  TRY(auto source, call.state.any_handle(fd));
+  TRY(auto place, call.state.new_name(to_dir, to));
+  return call.state.add_name(place, source.inode);
+}
+
+Result<void> SimDisk::unlink(int dir, const std::string& name, int flags) {
+  Call call(*this);
+  TRY(call.allowed);
+  if (flags & ~AT_REMOVEDIR) return Error(EINVAL);
+  bool directory = flags & AT_REMOVEDIR;
+  TRY(auto place, call.state.resolve(dir, name, false));
+  if (directory && place.kind == SimPlace::Kind::dot) return Error(EINVAL);
+  if (directory && place.kind == SimPlace::Kind::dotdot) return Error(ENOTEMPTY);
+  if (directory && place.kind == SimPlace::Kind::root) return Error(EBUSY);
+  if (place.kind != SimPlace::Kind::normal) return Error(EISDIR);
+  if (place.target == 0) return Error(ENOENT);
+  const auto& node = call.state.tree.node(place.target);
+  if (directory && !node.meta.is_directory()) return Error(ENOTDIR);
+  if (directory && !node.entries.empty()) return Error(ENOTEMPTY);
+  if (!directory && node.meta.is_directory()) return Error(EISDIR);
+  call.state.remove_name(place);
+  return {};
+}
+
+namespace {
+
+/// True when `inode` is `ancestor` or lies below it.
+bool is_within(SimTree& tree, Inode inode, Inode ancestor) {
+  while (inode != ancestor && inode != SimTree::kRoot) inode = tree.node(inode).meta.parent;
+  return inode == ancestor;
+}
+
+/// The rules of rename(2), in the kernel's order. False when there is nothing to do.
+Result<bool> check_rename(SimTree& tree, const SimPlace& from, const SimPlace& to, unsigned flags) {
+  bool exchange = flags & RENAME_EXCHANGE;
+  TRY(from.check_length());
+  if (from.target == 0) return Error(ENOENT);
+  TRY(to.check_length());
+  if ((flags & RENAME_NOREPLACE) && to.target != 0) return Error(EEXIST);
+  if (exchange && to.target == 0) return Error(ENOENT);
+  const auto& source = tree.node(from.target);
+  if (!source.meta.is_directory() && to.slash && !exchange) return Error(ENOTDIR);
+  // In a removed directory that is still open: no ancestors to follow, and nothing can be made there.
+  if (tree.node(to.parent).meta.links == 0) return Error(ENOENT);
+  if (source.meta.is_directory() && is_within(tree, to.parent, from.target)) return Error(EINVAL);
+  bool target_is_above =
+      to.target != 0 && tree.node(to.target).meta.is_directory() && is_within(tree, from.parent, to.target);
+  if (target_is_above) return Error(exchange ? EINVAL : ENOTEMPTY);
+  if (from.target == to.target) return false;
+  if (to.target == 0 || exchange) return true;
+  const auto& target = tree.node(to.target);
+  if (source.meta.is_directory() && !target.meta.is_directory()) return Error(ENOTDIR);
+  if (!source.meta.is_directory() && target.meta.is_directory()) return Error(EISDIR);
+  if (!target.entries.empty()) return Error(ENOTEMPTY);
+  return true;
+}
+
+}  // namespace
+
+Result<void> SimDisk::rename(int from_dir, const std::string& from, int to_dir, const std::string& to,
+                             unsigned flags) {
+  Call call(*this);
+  TRY(call.allowed);
+  if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE) return Error(EINVAL);
+  TRY(check_names({from, to}));
+  TRY(auto source, call.state.find(from_dir, from, false));
+  TRY(auto target, call.state.find(to_dir, to, false));
+  if (source.kind != SimPlace::Kind::normal) return Error(EBUSY);
+  if (target.kind != SimPlace::Kind::normal) return Error(flags & RENAME_NOREPLACE ? EEXIST : EBUSY);
+  TRY(bool needed, check_rename(call.state.tree, source, target, flags));
+  if (!needed) return {};
+  if (flags & RENAME_EXCHANGE) {
+    call.state.exchange_names(source, target);
+  } else {
+    call.state.move_name(source, target);
+  }
+  return {};
+}
+
+Result<std::vector<DirEntry>> SimDisk::list(int fd) {
+  Call call(*this);
+  TRY(call.allowed);
+  TRY(auto handle, call.state.any_handle(fd));
+  const auto& node = call.state.tree.node(handle.inode);
+  if (!node.meta.is_directory()) return Error(ENOTDIR);
+  if (node.meta.links == 0) return Error(ENOENT);
+  std::vector<DirEntry> entries;
+  for (const auto& [name, inode] : node.entries)
+    entries.push_back({name, inode, static_cast<unsigned char>(IFTODT(call.state.meta(inode).mode))});
+  return entries;
+}
+
+Result<void> SimDisk::lock_exclusive(int fd) {
+  Call call(*this);
+  TRY(call.allowed);
+  TRY(auto handle, call.state.handle(fd));
+  auto [lock, taken] = call.state.locks.try_emplace(handle.inode, fd);
+  if (!taken && lock->second != fd) return Error(EWOULDBLOCK);
+  return {};
+}
+
+Result<std::string> SimDisk::boot_id() {
+  Call call(*this);
+  TRY(call.allowed);
+  return fmt::format("00000000-0000-4000-8000-{:012x}", call.state.boots);
+}
+
+}  // namespace polder

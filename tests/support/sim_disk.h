@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// SimDisk: an in-memory file system behind the Disk seam, with Linux's semantics and errno for a privileged
+// process with umask 0, and with what real disks do at the wrong moment: power losses, full disks, errors.
+// What survives a power loss is described in sim_tree.h. Deterministic; thread-safe by one mutex.
+//
+// It is the disk of one process at a time. To end that process: freeze() while its objects are destroyed
+// (so that nothing they still do reaches the disk), then kill() or crash(), then start the next one.
+//
+// Not simulated: permissions, access times, collapse and insert range, opening of devices and sockets,
+// symlinks named with a slash at the end.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "base/disk.h"
+
+namespace polder {
+
+class Clock;
+
+class SimDisk final : public Disk {
+ public:
+  /// Times are the wall clock's, which every thread that uses the disk must be able to read. Without a clock,
+  /// a time of its own passes: one microsecond per reading.
+  explicit SimDisk(const Clock* clock = nullptr);
+  ~SimDisk() override;
+
+  // The end of the process, and of the machine.
+
+  /// Process death: open files and locks are gone, what was written stays. Ends injected faults.
+  void kill();
+  /// Power loss: also loses what was not synced, as `seed` chooses; new boot id.
+  void crash(std::uint64_t seed);
+  /// Every call fails with EIO until kill(), crash() or heal().
+  void freeze() { fail_nth(1, EIO, true); }
+
+  // Faults.
+
+  /// The n-th call from now (1 = the next one) fails without effect; when sticky, so do all that follow.
+  /// A failed fsync also makes the kernel forget that the pages were dirty, as Linux does.
+  void fail_nth(std::uint64_t n, int code, bool sticky = false);
+  void heal();
+  /// True once the call named by fail_nth was made.
+  bool fault_fired() const;
+  /// Calls so far: for loops over fail_nth.
+  std::uint64_t calls() const;
+  /// Room for file contents; 0 means without limit. ENOSPC past it.
+  void set_capacity(std::uint64_t bytes);
+  /// Whether clone_range works; when not, EOPNOTSUPP. It does by default.
+  void set_reflink(bool supported);
+
+  // The seam.
+  Result<DiskFile> open(int dir, const std::string& path, int flags, mode_t mode = 0) override;
+  Result<std::size_t> pread(int fd, Bytes out, std::uint64_t offset) override;
+  Result<void> pwrite(int fd, ConstBytes data, std::uint64_t offset) override;
+  Result<void> pwritev(int fd, std::span<const ConstBytes> data, std::uint64_t offset) override;
+  Result<void> truncate(int fd, std::uint64_t size_bytes) override;
+  Result<void> fallocate(int fd, int mode, std::uint64_t offset, std::uint64_t length) override;
+  Result<std::uint64_t> seek(int fd, std::uint64_t offset, int whence) override;
+  Result<void> clone_range(int from, std::uint64_t from_offset, int to, std::uint64_t to_offset,
+                           std::uint64_t length) override;
+  Result<void> fsync(int fd) override;
+  Result<void> fdatasync(int fd) override;
+  Result<void> syncfs(int fd) override;
+  Result<struct stat> stat(int dir, const std::string& name) override;
+  Result<struct stat> fstat(int fd) override;
+  Result<struct statfs> statfs(int fd) override;
+  Result<void> chmod(int fd, mode_t mode) override;
+  Result<void> chmod_at(int dir, const std::string& name, mode_t mode) override;
+  Result<void> chown_at(int dir, const std::string& name, uid_t uid, gid_t gid) override;
+  Result<void> set_times_at(int dir, const std::string& name, const timespec times[2]) override;
+  Result<void> set_times(int fd, const timespec times[2]) override;
+  Result<std::string> get_xattr(int fd, const std::string& key) override;
+  Result<void> set_xattr(int fd, const std::string& key, std::string_view value, int flags = 0) override;
+  Result<void> remove_xattr(int fd, const std::string& key) override;
+  Result<std::vector<std::string>> list_xattr(int fd) override;
+  Result<std::string> get_xattr_at(int dir, const std::string& name, const std::string& key) override;
+  Result<void> set_xattr_at(int dir, const std::string& name, const std::string& key, std::string_view value,
+                            int flags = 0) override;
+  Result<void> remove_xattr_at(int dir, const std::string& name, const std::string& key) override;
+  Result<std::vector<std::string>> list_xattr_at(int dir, const std::string& name) override;
+  Result<void> mkdir(int dir, const std::string& name, mode_t mode) override;
+  Result<void> mknod(int dir, const std::string& name, mode_t mode, dev_t device) override;
+  Result<void> symlink(const std::string& target, int dir, const std::string& name) override;
+  Result<std::string> readlink(int dir, const std::string& name) override;
+  Result<void> link(int from_dir, const std::string& from, int to_dir, const std::string& to) override;
+  Result<void> link_file(int fd, int to_dir, const std::string& to) override;
+  Result<void> unlink(int dir, const std::string& name, int flags = 0) override;
+  Result<void> rename(int from_dir, const std::string& from, int to_dir, const std::string& to,
+                      unsigned flags = 0) override;
+  Result<std::vector<DirEntry>> list(int fd) override;
+  Result<void> lock_exclusive(int fd) override;
+  Result<std::string> boot_id() override;
+
+ private:
+  void close(int fd) override;
+
+  /// Counts a call, and fails it when a fault is due. Holds the lock until it is destroyed.
+  struct Call;
+  struct State;
+
+  mutable std::mutex mutex_;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace polder
