@@ -37,11 +37,13 @@ Result<void> Store::apply(const Record& record, const ApplyHints& hints) {
       return apply_xattr(record);
     case RecordKind::kRemoved:
       return apply_removed(record);
+    case RecordKind::kApplied:
+      return apply_fact("applied", record.text, record.value);
+    case RecordKind::kMeta:
+      return apply_fact("fact", record.key, record.value);
     case RecordKind::kMark:
     case RecordKind::kRestored:
     case RecordKind::kClosed:
-    case RecordKind::kApplied:
-    case RecordKind::kMeta:
       return {};  // about the log, not about the tree
   }
   return Error(EUCLEAN).with("record {} has unknown kind {}", record.index, static_cast<int>(record.kind));

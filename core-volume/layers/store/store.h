@@ -8,6 +8,7 @@
 // Errors: ESTALE when an object is gone, EUCLEAN when the brick holds what Polder did not write.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -90,6 +91,10 @@ class Store {
   Result<std::vector<Gfid>> orphans();
   Result<void> reap(const Gfid& gfid);
 
+  /// Value of the last kApplied record of a geo-replication session, and of the last kMeta record of a key.
+  Result<std::optional<std::string>> applied(const std::string& session);
+  Result<std::optional<std::string>> volume_fact(const std::string& key);
+
   Result<void> fsync(const Gfid& gfid, bool data_only);
   Result<void> syncfs();
 
@@ -159,6 +164,9 @@ class Store {
   Result<void> apply_xattr(const Record& record);
   Result<void> apply_destructive(const Record& record);
   Result<void> apply_removed(const Record& record);
+  Result<void> apply_fact(std::string_view kind, const std::string& name,
+                          const std::optional<std::string>& value);
+  Result<std::optional<std::string>> fact(std::string_view kind, const std::string& name);
 
   Result<void> make_object(const Record& record);
   Result<void> make_regular(const Record& record, const FdRef& index_dir);

@@ -72,6 +72,29 @@ TEST_P(StoreTest, FilesArePlainFilesAndSubdirectoriesMarkedLinks) {
   EXPECT_TRUE(store->read(dir.gfid, 0, 1).failed_with(EISDIR));
 }
 
+TEST_P(StoreTest, FactsAboutTheVolumeSurviveAndAreReplaced) {
+  Record record = records.make(RecordKind::kApplied, {});
+  record.text = "3f2b8c1e-session";
+  record.value = std::string("position\0one", 12);
+  applied(record);
+  EXPECT_EQ(must(store->applied("3f2b8c1e-session")), record.value);
+  record.value = "position two";
+  applied(record);
+  EXPECT_EQ(must(store->applied("3f2b8c1e-session")), "position two");
+  EXPECT_EQ(must(store->applied("another")), std::nullopt);
+  EXPECT_TRUE(store->applied(std::string(300, 'x')).failed_with(EINVAL));
+
+  Record fact = records.make(RecordKind::kMeta, {});
+  fact.key = "read-only";
+  fact.value = "yes";
+  applied(fact);
+  EXPECT_EQ(must(store->volume_fact("read-only")), "yes");
+  fact.value = std::nullopt;
+  applied(fact);
+  applied(fact);
+  EXPECT_EQ(must(store->volume_fact("read-only")), std::nullopt);
+}
+
 TEST_P(StoreTest, TimesAreTheRecords) {
   auto made = file("f");
   auto write = applied(records.write(made.gfid, 0, "x"));
