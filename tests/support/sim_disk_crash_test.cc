@@ -28,6 +28,11 @@ DiskFile root(SimDisk& disk) {
 void write(SimDisk& disk, const DiskFile& file, std::string_view text, std::uint64_t offset = 0) {
   ASSERT_TRUE(disk.pwrite(file.fd(), as_bytes(text), offset));
 }
+/// Its bytes and its name.
+void sync(SimDisk& disk, const DiskFile& file) {
+  ASSERT_TRUE(disk.fdatasync(file.fd()));
+  ASSERT_TRUE(disk.fsync(root(disk).fd()));
+}
 /// "absent" when there is no such file.
 std::string content(SimDisk& disk, const std::string& path) {
   auto file = disk.open(Disk::kNoDir, path, O_RDONLY);
@@ -43,8 +48,7 @@ TEST(SimDiskCrash, WhatWasSyncedSurvives) {
     SimDisk disk;
     auto file = opened(disk, "/synced");
     write(disk, file, "synced");
-    ASSERT_TRUE(disk.fsync(file.fd()));
-    ASSERT_TRUE(disk.fsync(root(disk).fd()));
+    sync(disk, file);
     write(disk, opened(disk, "/unsynced"), "text");
     auto boot = disk.boot_id().value();
     disk.crash(seed);
@@ -75,15 +79,34 @@ TEST(SimDiskCrash, RenameIsAllOrNothing) {
     SimDisk disk;
     auto old = opened(disk, "/f");
     write(disk, old, "old");
-    ASSERT_TRUE(disk.fsync(old.fd()));
+    sync(disk, old);
     auto fresh = opened(disk, "/f.new");
     write(disk, fresh, "new");
-    ASSERT_TRUE(disk.fsync(fresh.fd()));
+    sync(disk, fresh);
     ASSERT_TRUE(disk.rename(Disk::kNoDir, "/f.new", Disk::kNoDir, "/f"));
     disk.crash(seed);
     outcomes.insert(content(disk, "/f") + "|" + content(disk, "/f.new"));
   }
   EXPECT_THAT(outcomes, testing::ElementsAre("new|absent", "old|new"));
+}
+
+TEST(SimDiskCrash, ASyncOfTheFileIsNotOneOfItsName) {
+  std::set<std::string> outcomes;
+  for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
+    SimDisk disk;
+    auto file = opened(disk, "/f");
+    ASSERT_TRUE(disk.truncate(file.fd(), 100));
+    write(disk, file, "text");
+    ASSERT_TRUE(disk.truncate(file.fd(), 4));
+    ASSERT_TRUE(disk.chmod(file.fd(), 0640));
+    ASSERT_TRUE(disk.fsync(file.fd()));
+    disk.crash(seed);
+    outcomes.insert(content(disk, "/f"));
+    if (auto attributes = disk.stat(Disk::kNoDir, "/f")) {
+      EXPECT_EQ(attributes->st_mode & 07777, 0640U);
+    }
+  }
+  EXPECT_THAT(outcomes, testing::ElementsAre("absent", "text"));
 }
 
 TEST(SimDiskCrash, EachPageIsOldOrNew) {
@@ -92,7 +115,7 @@ TEST(SimDiskCrash, EachPageIsOldOrNew) {
     SimDisk disk;
     auto file = opened(disk, "/f");
     write(disk, file, std::string(8192, 'o'));
-    ASSERT_TRUE(disk.fsync(file.fd()));
+    sync(disk, file);
     write(disk, file, std::string(8192, 'n'));
     disk.crash(seed);
     auto text = content(disk, "/f");
@@ -109,7 +132,7 @@ TEST(SimDiskCrash, AnAppendedTailMayBeShortOrZeros) {
     SimDisk disk;
     auto file = opened(disk, "/f");
     write(disk, file, "synced");
-    ASSERT_TRUE(disk.fdatasync(file.fd()));
+    sync(disk, file);
     write(disk, file, std::string(10'000, 't'), 6);
     disk.crash(seed);
     auto text = content(disk, "/f");
@@ -127,7 +150,7 @@ TEST(SimDiskCrash, BytesAfterALostTruncationAreLostToo) {
     SimDisk disk;
     auto file = opened(disk, "/f");
     write(disk, file, "a long old text");
-    ASSERT_TRUE(disk.fsync(file.fd()));
+    sync(disk, file);
     ASSERT_TRUE(disk.truncate(file.fd(), 0));
     write(disk, file, "new");
     disk.crash(seed);
@@ -141,6 +164,7 @@ TEST(SimDiskCrash, BytesAfterALostTruncationAreLostToo) {
 TEST(SimDiskCrash, AFailedSyncIsNotMadeGoodByTheNext) {
   SimDisk disk;
   auto file = opened(disk, "/f");
+  sync(disk, file);
   write(disk, file, std::string(4096, 'x'));
   disk.fail_nth(1, EIO);
   EXPECT_TRUE(disk.fsync(file.fd()).failed_with(EIO));

@@ -9,7 +9,7 @@ namespace polder {
 namespace {
 
 /// The kernel writes back in time, too; and the log must not grow without bound.
-constexpr std::size_t kMaxLog = 1 << 16;
+constexpr std::size_t kMaxLog = 1 << 13;
 
 template <typename... Ts>
 struct Overloaded : Ts... {
@@ -56,9 +56,16 @@ Inode SimTree::lookup(Inode directory, std::string_view name) const {
   return found == node.entries.end() ? 0 : found->second;
 }
 
-void SimTree::apply(std::map<Inode, SimNode>& nodes, const Edit& edit) {
+void SimTree::apply(std::map<Inode, SimNode>& nodes, const Edit& edit, std::uint64_t position) {
   std::visit(Overloaded{
-                 [&](const SetMeta& e) { nodes[e.inode].meta = e.meta; },
+                 [&](const SetMeta& e) {
+                   auto& node = nodes[e.inode];
+                   if (position >= node.synced_at) {
+                     node.meta = e.meta;
+                   } else {
+                     node.meta.links = e.meta.links;  // goes with the names
+                   }
+                 },
                  [&](const SetEntry& e) {
                    auto& entries = nodes.at(e.directory).entries;
                    if (e.child != 0) {
@@ -67,8 +74,14 @@ void SimTree::apply(std::map<Inode, SimNode>& nodes, const Edit& edit) {
                      entries.erase(e.name);
                    }
                  },
-                 [&](const ZeroRange& e) { nodes.at(e.inode).data.zero(e.from, e.to); },
-                 [&](const SetSize& e) { nodes.at(e.inode).data.resize(e.size); },
+                 [&](const ZeroRange& e) {
+                   auto& node = nodes.at(e.inode);
+                   if (position >= node.synced_at) node.data.zero(e.from, e.to);
+                 },
+                 [&](const SetSize& e) {
+                   auto& node = nodes.at(e.inode);
+                   if (position >= node.synced_at) node.data.resize(e.size);
+                 },
                  [&](const Forget& e) { nodes.erase(e.inode); },
              },
              edit);
@@ -79,7 +92,7 @@ void SimTree::commit(std::vector<Edit> edits) {
   for (const auto& edit : edits) {
     Inode changed = data_inode(edit);
     if (changed != 0) used_pages_ -= node(changed).data.pages().size();
-    apply(written_, edit);
+    apply(written_, edit, position);
     if (changed != 0) used_pages_ += node(changed).data.pages().size();
     touch(edit, position);
   }
@@ -96,10 +109,12 @@ void SimTree::touch(const Edit& edit, std::uint64_t position) {
                  [&](const SetEntry& e) { mark(e.directory), mark(e.child); },
                  [&](const ZeroRange& e) {
                    mark(e.inode);
+                   node(e.inode).last_data_change = position;
                    settle_dirty(e.inode, e.from, e.to, position);
                  },
                  [&](const SetSize& e) {
                    mark(e.inode);
+                   node(e.inode).last_data_change = position;
                    settle_dirty(e.inode, e.size, UINT64_MAX, position);
                  },
                  [](const Forget&) {},
@@ -156,7 +171,7 @@ void SimTree::release(Inode inode) {
 
 void SimTree::flush_log(std::uint64_t position) {
   while (!log_.empty() && log_start_ <= position) {
-    for (const auto& edit : log_.front().edits) apply(durable_, edit);
+    for (const auto& edit : log_.front().edits) apply(durable_, edit, log_start_);
     log_.pop_front();
     ++log_start_;
   }
@@ -164,12 +179,24 @@ void SimTree::flush_log(std::uint64_t position) {
 
 void SimTree::sync(Inode inode) {
   auto& synced = node(inode);
+  if (!synced.meta.is_directory()) return sync_file(inode);
   flush_log(synced.last_change);
-  auto& durable = durable_.at(inode);
+  durable_.at(inode).meta = synced.meta;
+}
+
+void SimTree::sync_file(Inode inode) {
+  auto& synced = node(inode);
+  auto& durable = durable_[inode];  // may be new there: without a name it does not outlive a power loss
+  for (std::uint64_t at = log_start_; at <= synced.last_data_change; ++at)
+    for (const auto& edit : log_[at - log_start_].edits)
+      if (data_inode(edit) == inode) apply(durable_, edit, at);
+  nlink_t links = durable.meta.links;
   durable.meta = synced.meta;
+  durable.meta.links = links;
   durable.data.resize(synced.data.size());
   for (auto [index, position] : synced.dirty) durable.data.set_page(index, synced.data.page(index));
   synced.dirty.clear();
+  durable.synced_at = log_start_ + log_.size();
 }
 
 void SimTree::sync_all() {
@@ -196,7 +223,11 @@ void SimTree::crash_data(std::uint64_t surviving_end, std::uint64_t seed) {
   std::map<Inode, std::uint64_t> first_lost;
   for (std::uint64_t position = surviving_end; position < log_start_ + log_.size(); ++position)
     for (const auto& edit : log_[position - log_start_].edits)
-      if (Inode inode = data_inode(edit); inode != 0) first_lost.try_emplace(inode, position);
+      if (Inode inode = data_inode(edit); inode != 0) {
+        auto durable = durable_.find(inode);
+        if (durable == durable_.end() || position >= durable->second.synced_at)
+          first_lost.try_emplace(inode, position);
+      }
   flush_log(surviving_end - 1);
   std::uint64_t percent = std::array{0U, 50U, 90U, 100U}[choice.below(4)];
   for (auto& [inode, node] : written_) {

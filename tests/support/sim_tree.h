@@ -3,9 +3,11 @@
 // (what a power loss leaves for certain). Between the two lie a log of metadata transactions, in the order
 // in which they happened, and the dirty pages of files.
 //
-// The model is that of a journalling file system with ordered metadata: after a power loss a prefix of the
-// log has happened, at least up to the last sync of anything that it touches; each page that was written
-// and not synced is there or not by itself; a file that grew by writing may have any length in between.
+// The model is that of a journalling file system with ordered metadata, made as strict as POSIX allows. A
+// sync of a file makes its bytes and attributes durable but not its names; a sync of a directory makes
+// durable the log up to the last transaction that touches the directory. After a power loss a prefix of the
+// log that remains has happened; each page that was written and not synced is there or not by itself; a
+// file that grew by writing may have any length in between.
 #pragma once
 #include <sys/stat.h>
 
@@ -43,10 +45,13 @@ struct SimNode {
   SimMeta meta;
   std::map<std::string, Inode, std::less<>> entries;  // of a directory
   SparseData data;                                    // of a file
+  // Of a durable file: older transactions must not undo what its own sync brought.
+  std::uint64_t synced_at = 0;  // position of the first transaction after the sync
 
   // Of the written state only.
   std::map<std::uint64_t, std::uint64_t> dirty;  // page → position of the first transaction after its bytes
   std::uint64_t last_change = 0;                 // position of the last transaction that touches the inode
+  std::uint64_t last_data_change = 0;            // the same for its bytes
   int handles = 0;
   bool linkable = false;  // O_TMPFILE: may get its first name
 };
@@ -110,9 +115,10 @@ class SimTree {
     std::vector<Edit> edits;
   };
 
-  static void apply(std::map<Inode, SimNode>& nodes, const Edit& edit);
+  static void apply(std::map<Inode, SimNode>& nodes, const Edit& edit, std::uint64_t position);
   void touch(const Edit& edit, std::uint64_t position);
   void settle_dirty(Inode inode, std::uint64_t from, std::uint64_t to, std::uint64_t position);
+  void sync_file(Inode inode);
   /// Makes the log durable up to and including `position`.
   void flush_log(std::uint64_t position);
   void crash_data(std::uint64_t surviving_end, std::uint64_t seed);
