@@ -1,6 +1,7 @@
-# The three kinds of target. Each folder is one library; sources are listed, never globbed.
+# The kinds of target. Each folder is one library; sources are listed, never globbed.
 #
 #   polder_library(NAME SOURCES ... DEPS ...)
+#   polder_test_library(NAME SOURCES ... DEPS ...)      test cases shared by several tests
 #   polder_test(NAME SOURCES ... DEPS ... [LABELS fast|sim|slow|fuse|root|vm] [SERIAL])
 #   polder_program(NAME SOURCES ... DEPS ...)
 
@@ -44,6 +45,14 @@ function(polder_library name)
   cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
   add_library(${name} STATIC ${A_SOURCES})
   target_link_libraries(${name} PUBLIC polder_options polder_asio ${A_DEPS})
+  polder_use_pch(${name})
+endfunction()
+
+# Objects, not an archive: TEST_P registers itself at start, and a linker leaves unreferenced members of an archive out.
+function(polder_test_library name)
+  cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
+  add_library(${name} OBJECT ${A_SOURCES})
+  target_link_libraries(${name} PUBLIC polder_options polder_asio ${A_DEPS} GTest::gmock GTest::gtest)
   polder_use_pch(${name})
 endfunction()
 

@@ -35,19 +35,19 @@ INSTANTIATE_TEST_SUITE_P(Layers, Conformance,
                                          conformance_target<PassThroughStack>("pass_through_memory")),
                          conformance_name);
 
-TEST(SparseDataTest, HolesCostNothing) {
-  SparseData data;
+TEST(MemoryDataTest, HolesCostNothing) {
+  MemoryData data;
   data.resize(1ull << 50);
   EXPECT_EQ(data.allocated_bytes(), 0u);
   data.write((1ull << 50) - 1, as_bytes("x"));
-  EXPECT_EQ(data.allocated_bytes(), SparseData::kBlock_bytes);
+  EXPECT_EQ(data.allocated_bytes(), MemoryData::kBlock_bytes);
   data.punch(0, 1ull << 50);
   EXPECT_EQ(data.allocated_bytes(), 0u);
   EXPECT_EQ(data.size(), 1ull << 50);
 }
 
-TEST(SparseDataTest, PartialBlocksAreZeroedNotDropped) {
-  SparseData data;
+TEST(MemoryDataTest, PartialBlocksAreZeroedNotDropped) {
+  MemoryData data;
   data.write(0, as_bytes("0123456789"));
   data.punch(2, 3);
   EXPECT_EQ(data.read(0, 100).text(), std::string_view("01\0\0\0"
@@ -58,8 +58,8 @@ TEST(SparseDataTest, PartialBlocksAreZeroedNotDropped) {
   EXPECT_EQ(data.read(0, 100).text(), std::string_view("01\0\0\0\0\0\0", 8));
 }
 
-TEST(SparseDataTest, CopyWithinItself) {
-  SparseData data;
+TEST(MemoryDataTest, CopyWithinItself) {
+  MemoryData data;
   data.write(5000, as_bytes("abc"));
   data.resize(10'000);
   data.copy(data, 4096, 20'000, 4096);

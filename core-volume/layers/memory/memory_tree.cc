@@ -149,7 +149,7 @@ void MemoryTree::xattr(const Record& record) {
 void MemoryTree::change_data(const Record& record) {
   MemoryObject* object = find(record.gfid);
   if (!object || !object->attr.is_regular()) return;
-  SparseData& data = object->data;
+  MemoryData& data = object->data;
   const std::uint64_t end = record.offset + record.length;
   switch (record.kind) {
     case RecordKind::kTruncate:

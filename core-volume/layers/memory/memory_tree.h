@@ -10,7 +10,7 @@
 
 #include "changelog/record/record.h"
 #include "core-volume/layer/file_attr.h"
-#include "core-volume/layers/memory/sparse_data.h"
+#include "core-volume/layers/memory/memory_data.h"
 
 namespace polder {
 
@@ -18,7 +18,7 @@ struct MemoryObject {
   FileAttr attr;  // nlink, size and blocks are filled by MemoryTree::attr_of()
   std::string target;
   std::map<std::string, std::string> xattrs;
-  SparseData data;
+  MemoryData data;
   std::set<EntryName> names;  // a directory has at most one, the root none
   std::map<std::pair<std::uint64_t, std::string>, Gfid> entries;  // by (cookie, name), of directories
   unsigned handles = 0;                                           // opens that keep it when it has no name

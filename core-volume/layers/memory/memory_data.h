@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// SparseData: the bytes of a file in memory. Holes cost nothing, and are as coarse as a file system's blocks.
+// MemoryData: the bytes of a file in memory. Holes cost nothing, and are as coarse as a file system's blocks.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace polder {
 
-class SparseData {
+class MemoryData {
  public:
   static constexpr std::uint64_t kBlock_bytes = 4096;
 
@@ -29,7 +29,7 @@ class SparseData {
   Result<std::uint64_t> seek(std::uint64_t offset, int whence) const;
   /// Bytes and holes of [offset, offset + length) of `from` to `to_offset` here. `from` may be *this if the
   /// ranges do not overlap.
-  void copy(const SparseData& from, std::uint64_t offset, std::uint64_t to_offset, std::uint64_t length);
+  void copy(const MemoryData& from, std::uint64_t offset, std::uint64_t to_offset, std::uint64_t length);
 
  private:
   using Block = std::array<std::byte, kBlock_bytes>;

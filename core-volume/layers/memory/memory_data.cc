@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "core-volume/layers/memory/sparse_data.h"
+#include "core-volume/layers/memory/memory_data.h"
 
 #include <unistd.h>
 
@@ -9,10 +9,10 @@
 namespace polder {
 
 namespace {
-constexpr std::uint64_t kBlock = SparseData::kBlock_bytes;
+constexpr std::uint64_t kBlock = MemoryData::kBlock_bytes;
 }
 
-Buffer SparseData::read(std::uint64_t offset, std::uint64_t length) const {
+Buffer MemoryData::read(std::uint64_t offset, std::uint64_t length) const {
   if (offset >= size_) return {};
   Buffer buffer = Buffer::allocate(std::min(length, size_ - offset));
   Bytes out = buffer.writable();
@@ -30,7 +30,7 @@ Buffer SparseData::read(std::uint64_t offset, std::uint64_t length) const {
   return buffer;
 }
 
-void SparseData::write(std::uint64_t offset, ConstBytes data) {
+void MemoryData::write(std::uint64_t offset, ConstBytes data) {
   size_ = std::max(size_, offset + data.size());
   while (!data.empty()) {
     const std::uint64_t within = offset % kBlock;
@@ -43,12 +43,12 @@ void SparseData::write(std::uint64_t offset, ConstBytes data) {
   }
 }
 
-void SparseData::resize(std::uint64_t size) {
+void MemoryData::resize(std::uint64_t size) {
   if (size < size_) punch(size, size_ - size);
   size_ = size;
 }
 
-void SparseData::punch(std::uint64_t offset, std::uint64_t length) {
+void MemoryData::punch(std::uint64_t offset, std::uint64_t length) {
   const std::uint64_t end = offset + length;
   auto at = blocks_.lower_bound(offset / kBlock);
   while (at != blocks_.end() && at->first * kBlock < end) {
@@ -64,7 +64,7 @@ void SparseData::punch(std::uint64_t offset, std::uint64_t length) {
   }
 }
 
-Result<std::uint64_t> SparseData::seek(std::uint64_t offset, int whence) const {
+Result<std::uint64_t> MemoryData::seek(std::uint64_t offset, int whence) const {
   if (whence != SEEK_DATA && whence != SEEK_HOLE) return Error(EINVAL);
   if (offset >= size_) return Error(ENXIO);
   auto at = blocks_.lower_bound(offset / kBlock);
@@ -77,7 +77,7 @@ Result<std::uint64_t> SparseData::seek(std::uint64_t offset, int whence) const {
   return std::min(size_, std::max(offset, index * kBlock));
 }
 
-void SparseData::copy(const SparseData& from, std::uint64_t offset, std::uint64_t to_offset,
+void MemoryData::copy(const MemoryData& from, std::uint64_t offset, std::uint64_t to_offset,
                       std::uint64_t length) {
   size_ = std::max(size_, to_offset + length);
   punch(to_offset, length);
