@@ -19,6 +19,7 @@
 #include "base/coro.h"
 #include "base/hlc.h"
 #include "base/random.h"
+#include "core-volume/layers/locks/locks_layer.h"
 #include "core-volume/layers/memory/memory_layer.h"
 
 namespace polder {
@@ -81,7 +82,7 @@ struct TestVolume::Impl {
   void add_mount() {
     auto mount = std::make_unique<Mount>();
     feeds.push_back(std::make_shared<Feed>(feeds));
-    mount->hooked = std::make_unique<HookLayer>(memory, options.hook);
+    mount->hooked = std::make_unique<HookLayer>(locks, options.hook);
     mount->feeding = std::make_unique<HookLayer>(*mount->hooked, feeds.back());
     FuseOptions fuse{.mountpoint = mount->directory, .source = "test:/memory"};
     fuse.mount_flags = options.mount_flags;
@@ -123,6 +124,7 @@ struct TestVolume::Impl {
   HlcClock hlc{*clock};
   std::unique_ptr<Random> random = make_seeded_random(1);
   MemoryLayer memory{hlc, *random};
+  LocksLayer locks{memory, *clock};
   asio::io_context loop{1};
   asio::executor_work_guard<asio::io_context::executor_type> work{loop.get_executor()};
   TaskGroup tasks{"test volume"};
