@@ -11,8 +11,8 @@ namespace polder {
 namespace {
 
 template <typename T>
-Task<void> capture(Task<Result<T>> task, std::optional<Result<T>>& out) {
-  out.emplace(co_await std::move(task));
+Task<void> capture(Task<Result<T>> task, std::shared_ptr<std::optional<Result<T>>> out) {
+  out->emplace(co_await std::move(task));
 }
 
 std::string stamp(const timespec& time) {
@@ -23,12 +23,12 @@ std::string stamp(const timespec& time) {
 
 template <typename T>
 Result<T> Client::run(Task<Result<T>> task) {
-  std::optional<Result<T>> result;
+  auto result = std::make_shared<std::optional<Result<T>>>();
   std::vector<Task<void>> tasks;
   tasks.push_back(capture(std::move(task), result));
   stack_.run(std::move(tasks));
-  if (!result) return Error(ETIMEDOUT).with("the operation did not end");
-  return *std::move(result);
+  if (!*result) return Error(ETIMEDOUT).with("the operation did not end");
+  return **std::move(result);
 }
 
 const OpContext& Client::fresh() {

@@ -22,21 +22,25 @@ boost::asio::any_io_executor LoopStack::executor() {
 }
 
 void LoopStack::run(std::vector<Task<void>> tasks) {
-  std::size_t running = tasks.size();
-  std::exception_ptr thrown;
+  // Shared: tasks that a failed test leaves waiting may end in a later run.
+  struct Progress {
+    std::size_t running;
+    std::exception_ptr thrown;
+  };
+  auto progress = std::make_shared<Progress>(tasks.size());
   for (Task<void>& task : tasks) {
-    asio::co_spawn(loop_->context, std::move(task), [&](std::exception_ptr exception) {
-      --running;
-      if (exception && !thrown) thrown = exception;
+    asio::co_spawn(loop_->context, std::move(task), [progress](std::exception_ptr exception) {
+      --progress->running;
+      if (exception && !progress->thrown) progress->thrown = std::move(exception);
     });
   }
   loop_->context.restart();
-  while (running > 0) {
+  while (progress->running > 0) {
     if (loop_->context.run_one() > 0) continue;
-    ADD_FAILURE() << running << " operation(s) wait for what never comes";
+    ADD_FAILURE() << progress->running << " operation(s) wait for what never comes";
     return;
   }
-  if (thrown) std::rethrow_exception(thrown);
+  if (progress->thrown) std::rethrow_exception(progress->thrown);
 }
 
 void PrintTo(const ConformanceTarget& target, std::ostream* out) {
