@@ -214,7 +214,7 @@ void Client::dump_into(Gfid gfid, const std::string& path, std::vector<std::stri
   lines.push_back(std::move(line));
   if (!a.is_directory()) return;
   for (const std::string& name : names(gfid))
-    dump_into(must(lookup(gfid, name)).gfid, path + "/" + name, lines);
+    dump_into(must(lookup(gfid, name)).gfid, fmt::format("{}/{}", path, name), lines);
 }
 
 }  // namespace polder
