@@ -11,14 +11,12 @@ constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kHeader_bytes = 4, kEntry_bytes = 8;
 constexpr std::uint32_t kNoId = 0xffffffff;
 
-// `at` + sizeof(T) <= bytes.size().
 template <typename T>
-T load_le(std::string_view bytes, std::size_t at) {
+T load_le(const char* at) {
   T value = 0;
-  for (std::size_t i = 0; i < sizeof(T); ++i) {
-    const T byte = static_cast<unsigned char>(bytes[at + i]);
-    value = static_cast<T>(value | byte << 8 * i);
-  }
+  for (std::size_t i = 0; i < sizeof(T); ++i)
+    value =
+        static_cast<T>(value | static_cast<T>(static_cast<T>(static_cast<unsigned char>(at[i])) << 8 * i));
   return value;
 }
 
@@ -99,7 +97,7 @@ std::uint32_t Acl::mode_bits() const {
 Result<std::optional<Acl>> parse_acl(std::string_view bytes) {
   if (bytes.empty()) return std::optional<Acl>();
   if (bytes.size() < kHeader_bytes) return Error(EINVAL).with("ACL of {} bytes", bytes.size());
-  const auto version = load_le<std::uint32_t>(bytes, 0);
+  const auto version = load_le<std::uint32_t>(bytes.data());
   if (version != kVersion) return Error(EOPNOTSUPP).with("ACL of version {}", version);
   bytes.remove_prefix(kHeader_bytes);
   if (bytes.size() % kEntry_bytes != 0) return Error(EINVAL).with("ACL with a part of an entry");
@@ -108,10 +106,10 @@ Result<std::optional<Acl>> parse_acl(std::string_view bytes) {
   acl.entries.reserve(bytes.size() / kEntry_bytes);
   for (; !bytes.empty(); bytes.remove_prefix(kEntry_bytes)) {
     AclEntry entry;
-    entry.tag = static_cast<AclTag>(load_le<std::uint16_t>(bytes, 0));
-    entry.perm = load_le<std::uint16_t>(bytes, 2);
+    entry.tag = static_cast<AclTag>(load_le<std::uint16_t>(bytes.data()));
+    entry.perm = load_le<std::uint16_t>(bytes.data() + 2);
     // The id of unnamed entries is ignored, so that equal ACLs have equal bytes after build_acl().
-    if (is_named(entry.tag)) entry.id = load_le<std::uint32_t>(bytes, 4);
+    if (is_named(entry.tag)) entry.id = load_le<std::uint32_t>(bytes.data() + 4);
     acl.entries.push_back(entry);
   }
   TRY(check_valid(acl));

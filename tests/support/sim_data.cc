@@ -5,12 +5,12 @@
 
 namespace polder {
 
-SimData::PageRef SimData::page(std::uint64_t index) const {
+SparseData::PageRef SparseData::page(std::uint64_t index) const {
   auto found = pages_.find(index);
   return found == pages_.end() ? nullptr : found->second;
 }
 
-std::size_t SimData::read(Bytes out, std::uint64_t offset) const {
+std::size_t SparseData::read(Bytes out, std::uint64_t offset) const {
   if (offset >= size_) return 0;
   out = out.first(std::min<std::uint64_t>(out.size(), size_ - offset));
   std::ranges::fill(out, std::byte{});
@@ -25,14 +25,14 @@ std::size_t SimData::read(Bytes out, std::uint64_t offset) const {
   return out.size();
 }
 
-void SimData::write_in_page(std::uint64_t offset, ConstBytes data) {
+void SparseData::write_in_page(std::uint64_t offset, ConstBytes data) {
   PageRef& page = pages_[offset / kPageBytes];
   auto changed = page ? std::make_shared<Page>(*page) : std::make_shared<Page>();
   std::ranges::copy(data, changed->begin() + offset % kPageBytes);
   page = std::move(changed);
 }
 
-void SimData::set_page(std::uint64_t index, PageRef page) {
+void SparseData::set_page(std::uint64_t index, PageRef page) {
   if (page) {
     pages_[index] = std::move(page);
   } else {
@@ -40,13 +40,13 @@ void SimData::set_page(std::uint64_t index, PageRef page) {
   }
 }
 
-void SimData::resize(std::uint64_t size) {
+void SparseData::resize(std::uint64_t size) {
   if (size < size_) zero(size, size_);
   // Pages that were punched out or never written past the end do not exist, so growing needs nothing.
   size_ = size;
 }
 
-void SimData::zero_in_page(std::uint64_t from, std::uint64_t to) {
+void SparseData::zero_in_page(std::uint64_t from, std::uint64_t to) {
   auto found = pages_.find(from / kPageBytes);
   if (found == pages_.end() || from == to) return;
   auto changed = std::make_shared<Page>(*found->second);
@@ -54,7 +54,7 @@ void SimData::zero_in_page(std::uint64_t from, std::uint64_t to) {
   found->second = std::move(changed);
 }
 
-void SimData::zero(std::uint64_t from, std::uint64_t to) {
+void SparseData::zero(std::uint64_t from, std::uint64_t to) {
   // The end of the file ends its last page, too: what follows is zero already.
   if (to >= size_) to = (std::max(to, size_) + kPageBytes - 1) / kPageBytes * kPageBytes;
   std::uint64_t first_whole = (from + kPageBytes - 1) / kPageBytes;
@@ -65,13 +65,13 @@ void SimData::zero(std::uint64_t from, std::uint64_t to) {
   if (to % kPageBytes != 0) zero_in_page(end_whole * kPageBytes, to);
 }
 
-std::uint64_t SimData::next_data(std::uint64_t offset) const {
+std::uint64_t SparseData::next_data(std::uint64_t offset) const {
   auto found = pages_.lower_bound(offset / kPageBytes);
   if (found == pages_.end()) return size_;
   return std::min(size_, std::max(offset, found->first * kPageBytes));
 }
 
-std::uint64_t SimData::next_hole(std::uint64_t offset) const {
+std::uint64_t SparseData::next_hole(std::uint64_t offset) const {
   std::uint64_t index = offset / kPageBytes;
   auto found = pages_.find(index);
   while (found != pages_.end() && found->first == index) ++found, ++index;

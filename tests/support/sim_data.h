@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// SimData: the bytes of one simulated file, in pages that copies share until one of them changes. Holes
+// SparseData: the bytes of one simulated file, in pages that copies share until one of them changes. Holes
 // cost nothing. Invariant: bytes of a page that lie past the end are zero.
 #pragma once
 #include <array>
@@ -11,7 +11,7 @@
 
 namespace polder {
 
-class SimData {
+class SparseData {
  public:
   static constexpr std::uint64_t kPageBytes = 4096;
   using Page = std::array<std::byte, kPageBytes>;

@@ -58,7 +58,7 @@ std::uint64_t SimDisk::calls() const {
 
 void SimDisk::set_capacity(std::uint64_t bytes) {
   std::lock_guard lock(mutex_);
-  state_->capacity_pages = (bytes + SimData::kPageBytes - 1) / SimData::kPageBytes;
+  state_->capacity_pages = (bytes + SparseData::kPageBytes - 1) / SparseData::kPageBytes;
 }
 
 void SimDisk::set_reflink(bool supported) {

@@ -16,7 +16,7 @@ namespace polder {
 namespace {
 
 constexpr std::uint64_t kMaxOffset = std::numeric_limits<std::int64_t>::max();
-constexpr std::uint64_t kPage = SimData::kPageBytes;
+constexpr std::uint64_t kPage = SparseData::kPageBytes;
 constexpr std::uint64_t kBlocksPerPage = kPage / 512;
 
 }  // namespace
@@ -147,7 +147,7 @@ Result<void> SimDisk::clone_range(int from, std::uint64_t from_offset, int to, s
   bool aligned = length % kPage == 0 || (to_end && to_offset + length >= target_size);
   if (from_offset % kPage != 0 || to_offset % kPage != 0 || !aligned) return Error(EINVAL);
   if (length == 0) return {};
-  std::vector<SimData::PageRef> pages;
+  std::vector<SparseData::PageRef> pages;
   for (std::uint64_t done = 0; done < length; done += kPage)
     pages.push_back(tree.node(source.inode).data.page((from_offset + done) / kPage));
   std::vector<SimTree::Edit> edits{SimTree::ZeroRange{target.inode, to_offset, to_offset + length}};

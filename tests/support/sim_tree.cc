@@ -125,8 +125,8 @@ void SimTree::touch(const Edit& edit, std::uint64_t position) {
 /// After a range was dropped: its dirty pages are gone, or hold bytes that came after the transaction.
 void SimTree::settle_dirty(Inode inode, std::uint64_t from, std::uint64_t to, std::uint64_t position) {
   auto& changed = node(inode);
-  auto at = changed.dirty.lower_bound(from / SimData::kPageBytes);
-  while (at != changed.dirty.end() && at->first <= to / SimData::kPageBytes) {
+  auto at = changed.dirty.lower_bound(from / SparseData::kPageBytes);
+  while (at != changed.dirty.end() && at->first <= to / SparseData::kPageBytes) {
     if (changed.data.page(at->first)) {
       at->second = position + 1;
       ++at;
@@ -142,8 +142,8 @@ std::size_t SimTree::write(Inode inode, std::uint64_t offset, ConstBytes data,
   std::size_t written = 0;
   while (written < data.size()) {
     std::uint64_t at = offset + written;
-    std::uint64_t index = at / SimData::kPageBytes;
-    auto length = std::min<std::uint64_t>(data.size() - written, (index + 1) * SimData::kPageBytes - at);
+    std::uint64_t index = at / SparseData::kPageBytes;
+    auto length = std::min<std::uint64_t>(data.size() - written, (index + 1) * SparseData::kPageBytes - at);
     bool is_new = !file.data.page(index);
     if (is_new && !may_add_page()) break;
     used_pages_ += is_new;
@@ -155,7 +155,7 @@ std::size_t SimTree::write(Inode inode, std::uint64_t offset, ConstBytes data,
   return written;
 }
 
-void SimTree::set_page(Inode inode, std::uint64_t index, SimData::PageRef page) {
+void SimTree::set_page(Inode inode, std::uint64_t index, SparseData::PageRef page) {
   auto& file = node(inode);
   used_pages_ += (page != nullptr) - (file.data.page(index) != nullptr);
   file.data.set_page(index, std::move(page));

@@ -44,7 +44,7 @@ struct SimMeta {
 struct SimNode {
   SimMeta meta;
   std::map<std::string, Inode, std::less<>> entries;  // of a directory
-  SimData data;                                       // of a file
+  SparseData data;                                    // of a file
   // Of a durable file: older transactions must not undo what its own sync brought.
   std::uint64_t synced_at = 0;  // position of the first transaction after the sync
 
@@ -95,7 +95,7 @@ class SimTree {
   /// Writes pages; not a transaction. Stops where `may_add_page` says no, and returns the bytes written.
   std::size_t write(Inode inode, std::uint64_t offset, ConstBytes data,
                     const std::function<bool()>& may_add_page);
-  void set_page(Inode inode, std::uint64_t index, SimData::PageRef page);
+  void set_page(Inode inode, std::uint64_t index, SparseData::PageRef page);
   /// Frees the inode when it has neither name nor handle.
   void release(Inode inode);
 

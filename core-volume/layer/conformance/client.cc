@@ -11,8 +11,8 @@ namespace polder {
 namespace {
 
 template <typename T>
-Task<void> capture(Task<Result<T>> task, std::shared_ptr<std::optional<Result<T>>> out) {
-  out->emplace(co_await std::move(task));
+Task<void> capture(Task<Result<T>> task, std::optional<Result<T>>& out) {
+  out.emplace(co_await std::move(task));
 }
 
 std::string stamp(const timespec& time) {
@@ -23,12 +23,12 @@ std::string stamp(const timespec& time) {
 
 template <typename T>
 Result<T> Client::run(Task<Result<T>> task) {
-  auto result = std::make_shared<std::optional<Result<T>>>();
+  std::optional<Result<T>> result;
   std::vector<Task<void>> tasks;
   tasks.push_back(capture(std::move(task), result));
   stack_.run(std::move(tasks));
-  if (!*result) return Error(ETIMEDOUT).with("the operation did not end");
-  return **std::move(result);
+  if (!result) return Error(ETIMEDOUT).with("the operation did not end");
+  return *std::move(result);
 }
 
 const OpContext& Client::fresh() {
@@ -214,7 +214,7 @@ void Client::dump_into(Gfid gfid, const std::string& path, std::vector<std::stri
   lines.push_back(std::move(line));
   if (!a.is_directory()) return;
   for (const std::string& name : names(gfid))
-    dump_into(must(lookup(gfid, name)).gfid, fmt::format("{}/{}", path, name), lines);
+    dump_into(must(lookup(gfid, name)).gfid, path + "/" + name, lines);
 }
 
 }  // namespace polder

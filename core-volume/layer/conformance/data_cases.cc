@@ -87,10 +87,10 @@ Task<void> create_exclusive(FileOps& ops, OpContext ctx, int& winners, int& lose
 TEST_P(Conformance, ConcurrentAppendsNeverOverlap) {
   const Gfid file = c.file(root, "f");
   std::vector<Task<void>> tasks;
-  for (unsigned i = 0; i < 4; ++i) {
+  for (int i = 0; i < 4; ++i) {
     const Opened opened = must(c.open(file));
     OpContext ctx = c.context();
-    ctx.sequence += 1000ull * (i + 1);
+    ctx.sequence += 1000 * (i + 1);
     tasks.push_back(append_all(stack->ops(), ctx, file, opened.handle, static_cast<char>('a' + i)));
   }
   stack->run(std::move(tasks));

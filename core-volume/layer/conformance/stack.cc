@@ -22,25 +22,21 @@ boost::asio::any_io_executor LoopStack::executor() {
 }
 
 void LoopStack::run(std::vector<Task<void>> tasks) {
-  // Shared: tasks that a failed test leaves waiting may end in a later run.
-  struct Progress {
-    std::size_t running;
-    std::exception_ptr thrown;
-  };
-  auto progress = std::make_shared<Progress>(tasks.size());
+  std::size_t running = tasks.size();
+  std::exception_ptr thrown;
   for (Task<void>& task : tasks) {
-    asio::co_spawn(loop_->context, std::move(task), [progress](std::exception_ptr exception) {
-      --progress->running;
-      if (exception && !progress->thrown) progress->thrown = std::move(exception);
+    asio::co_spawn(loop_->context, std::move(task), [&](std::exception_ptr exception) {
+      --running;
+      if (exception && !thrown) thrown = exception;
     });
   }
   loop_->context.restart();
-  while (progress->running > 0) {
+  while (running > 0) {
     if (loop_->context.run_one() > 0) continue;
-    ADD_FAILURE() << progress->running << " operation(s) wait for what never comes";
+    ADD_FAILURE() << running << " operation(s) wait for what never comes";
     return;
   }
-  if (progress->thrown) std::rethrow_exception(progress->thrown);
+  if (thrown) std::rethrow_exception(thrown);
 }
 
 void PrintTo(const ConformanceTarget& target, std::ostream* out) {

@@ -187,7 +187,6 @@ TEST_F(BarrierTest, ManyHeldChangesAllGoOn) {
   must(raise(1, 60s));
   std::vector<std::optional<int>> codes(200);
   std::vector<std::string> names;
-  names.reserve(codes.size());
   for (std::size_t i = 0; i < codes.size(); ++i) names.push_back(fmt::format("d{}", i));
   for (std::size_t i = 0; i < codes.size(); ++i) start_mkdir(names[i], codes[i]);
   EXPECT_EQ(barrier.held(), 200u);

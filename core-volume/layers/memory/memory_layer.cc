@@ -117,7 +117,6 @@ Task<Result<std::string>> MemoryLayer::getxattr(const OpContext&, Gfid gfid, std
 Task<Result<std::vector<std::string>>> MemoryLayer::listxattr(const OpContext&, Gfid gfid) {
   CO_TRY(MemoryObject * found, object(gfid));
   std::vector<std::string> keys;
-  keys.reserve(found->xattrs.size());
   for (const auto& [key, value] : found->xattrs) keys.push_back(key);
   co_return keys;
 }

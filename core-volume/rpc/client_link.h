@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The client's side of a session: connecting, greeting, the requests in flight, and what is done when the
+// connection or the server goes away. Internal to rpc.
+#pragma once
+#include <optional>
+
+#include "base/clock.h"
+#include "base/concurrency.h"
+#include "base/coro.h"
+#include "base/hlc.h"
+#include "core-volume/rpc/client.h"
+#include "core-volume/rpc/client_tables.h"
+#include "core-volume/rpc/framed_connection.h"
+#include "core-volume/rpc/messages.h"
+#include "core-volume/rpc/protocol.h"
+#include "core-volume/rpc/wake_up.h"
+
+namespace polder {
+
+/// One request, in the frame of the operation that waits for it (or on the heap when nobody does).
+struct Call {
+  wire::Request request;
+  std::vector<Buffer> payload;
+  std::optional<HandleId>
+      handle;             // the caller's, put into the request as the server knows it when it is sent
+  bool urgent = false;    // part of a re-claim: fails with the connection
+  bool detached = false;  // owned by the link
+
+  wire::Reply reply;
+  Buffer reply_payload;
+  HandleId opened = 0;  // of open and create
+  std::optional<Error> failure;
+
+  std::uint64_t id = 0;
+  bool sent = false;
+  std::uint64_t sent_incarnation = 0;  // of the server process that got it first
+  bool cancelled = false;
+  bool done = false;
+};
+
+class ClientLink {
+ public:
+  ClientLink(Seams& seams, const asio::any_io_executor& executor, RpcClientOptions options);
+  ~ClientLink();
+
+  Task<Result<void>> start();
+  Task<void> stop();
+  RpcClientStatus status() const;
+
+  /// Returns with the reply (its error, too). Waits through outages.
+  Task<Result<void>> perform(Call& call);
+  /// Nobody waits for the reply.
+  void perform_detached(std::unique_ptr<Call> call);
+
+  HandleTable& handles() { return handles_; }
+  std::function<void(const Invalidation&)> listener;
+
+ private:
+  enum class State { kAway, kReclaiming, kReady };
+  struct Slot {
+    Call* call = nullptr;
+    WakeUp wake;
+  };
+
+  // Connecting: client_connect.cc.
+  Task<void> run();
+  Task<Result<void>> connect();
+  Task<Result<void>> connect_to(const Endpoint& endpoint);
+  Task<Result<wire::Welcome>> greet(std::shared_ptr<FramedConnection> connection);
+  Error refused(const wire::Refusal& refusal);
+  void adopt(const wire::Welcome& welcome);
+  void lose_session(int code);
+  Task<Result<void>> reclaim();
+  Task<Result<void>> reopen(HandleId handle);
+  Task<Result<void>> relock(Gfid gfid, FileLock lock);
+  void become_ready();
+  void report_outage(const Error& cause);
+  Task<void> read_frames(std::shared_ptr<FramedConnection> connection);
+  Task<void> write_frames(std::shared_ptr<FramedConnection> connection);
+  Task<void> keep_alive();
+  Task<void> watch_outage(std::uint64_t outage);
+  void disconnected(const FramedConnection& connection, const Error& cause);
+
+  // Requests in flight: client_link.cc.
+  bool take_slot(Call& call);
+  bool may_send(const Call& call) const;
+  void transmit(Call& call);
+  bool put_handle(Call& call);
+  void complete(Call& call, std::optional<Error> failure);
+  void abandon(Call& call, int code);
+  void on_cancel(std::uint64_t id);
+  Call* find(std::uint64_t id);
+  std::vector<Call*> calls_in_order();
+  void fail_all(int code, std::string_view why, bool releases_too);
+  void send_waiting();
+
+  Result<void> handle_frame(const Frame& frame);
+  Result<void> handle_reply(const Frame& frame);
+  Result<void> handle_notify(const Frame& frame);
+  void settle(Call& call);
+  FrameHeader header(RpcFrame type, std::uint64_t id) const;
+
+  Seams& seams_;
+  asio::any_io_executor executor_;
+  RpcClientOptions options_;
+
+  State state_ = State::kAway;
+  std::shared_ptr<FramedConnection> connection_;
+  std::size_t endpoint_ = 0;
+  Event changed_;  // state_, refused_
+
+  // The session.
+  std::uint32_t session_ = 0;
+  std::string token_;
+  std::uint64_t incarnation_ = 0;            // of the server process
+  std::uint64_t reclaimed_incarnation_ = 0;  // where everything we hold is held
+  bool reclaim_locks_ = false;
+  std::uint64_t volume_incarnation_ = 0;
+  Gfid volume_;
+  Gfid lineage_;
+  bool read_only_ = false;
+  HandleTable handles_;
+  LockTable locks_;
+
+  // Requests.
+  std::vector<Slot> slots_;
+  std::vector<std::uint32_t> free_slots_;
+  std::vector<std::uint32_t> free_urgent_slots_;
+  std::vector<std::unique_ptr<Call>> detached_waiting_;  // no slot was free
+  Event slot_free_;
+  std::uint64_t last_id_ = 0;
+  std::uint64_t last_sequence_ = 0;
+  std::vector<std::uint64_t> acknowledge_;  // replies that came since the last request
+  std::vector<std::uint64_t> abandoned_;    // to be undone by the server
+
+  // Outages.
+  nanoseconds heard_at_{};
+  nanoseconds outage_since_{};
+  std::uint64_t outages_ = 0;
+  bool reported_ = false;
+  std::optional<Error> refused_;        // permanent as far as we know: callers get it
+  std::optional<Error> start_refused_;  // start() gives up, later attempts do not
+  std::string last_error_;
+  bool soft_expired_ = false;
+  bool stopping_ = false;
+
+  TaskGroup tasks_;
+};
+
+}  // namespace polder
