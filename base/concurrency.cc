@@ -1,106 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Tasks side by side: TaskGroup, fan_out, with_deadline. Each task is an Asio thread of its own with a
-// cancellation signal of its own; a Children object knows the running ones.
+// cancellation signal of its own (base/children.h).
 #include "base/concurrency.h"
 
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <list>
-
+#include "base/children.h"
 #include "base/concurrency_impl.h"
 #include "base/log.h"
-#include "base/suspend.h"
 
 namespace polder {
 
-Task<bool> is_cancelled() {
-  auto state = co_await asio::this_coro::cancellation_state;
-  co_return state.cancelled() != asio::cancellation_type::none;
-}
-
-struct RunningTask {
-  asio::cancellation_signal signal;
-  void cancel() { signal.emit(asio::cancellation_type::all); }
-};
-
 namespace {
-
-/// The root of every task: sets the cancellation policy described in concurrency.h.
-Task<void> run_root(asio::any_io_executor executor, Task<void> task) {
-  co_await asio::this_coro::throw_if_cancelled(false);
-  co_await asio::post(executor, asio::use_awaitable);
-  co_await std::move(task);
-}
-
-[[noreturn]] void die_of(const std::string& name, const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const std::exception& e) {
-    log::fatal(fmt::format("exception out of a task of {}: {}", name, e.what()));
-  } catch (...) {
-    log::fatal(fmt::format("exception out of a task of {}", name));
-  }
-}
-
-class Children : public std::enable_shared_from_this<Children> {
- public:
-  explicit Children(std::string name) : name_(std::move(name)) {}
-
-  auto enlist() {
-    return [this](std::shared_ptr<Waiter> waiter) { waiters_.push_back(std::move(waiter)); };
-  }
-
-  std::weak_ptr<RunningTask> spawn(const asio::any_io_executor& executor, Task<void> task) {
-    auto running = std::make_shared<RunningTask>();
-    auto at = running_.insert(running_.end(), running);
-    auto ended = [self = shared_from_this(), at](const std::exception_ptr& failure) {
-      if (failure) die_of(self->name_, failure);
-      self->ended(at);
-    };
-    asio::co_spawn(executor, run_root(executor, std::move(task)),
-                   asio::bind_cancellation_slot(running->signal.slot(), std::move(ended)));
-    return running;
-  }
-
-  void cancel_all() {
-    // A copy: nothing ends inside emit() today, but the list must not depend on that.
-    std::vector<std::shared_ptr<RunningTask>> all(running_.begin(), running_.end());
-    for (auto& running : all) running->cancel();
-  }
-
-  Task<void> wait_idle() {
-    auto self = shared_from_this();
-    while (!running_.empty()) co_await suspend_uncancellable(enlist());
-  }
-
-  /// Passes the caller's cancellation on to the tasks, then still waits for them.
-  Task<void> join() {
-    auto self = shared_from_this();
-    while (!running_.empty()) {
-      if (co_await suspend(enlist()) == ECANCELED) {
-        cancel_all();
-        co_await wait_idle();
-      }
-    }
-  }
-
-  std::size_t size() const { return running_.size(); }
-  const std::string& name() const { return name_; }
-
- private:
-  using RunningList = std::list<std::shared_ptr<RunningTask>>;
-
-  void ended(RunningList::iterator at) {
-    running_.erase(at);
-    if (!running_.empty()) return;
-    for (auto& waiter : std::exchange(waiters_, {})) waiter->wake(0);
-  }
-
-  std::string name_;
-  RunningList running_;
-  std::vector<std::shared_ptr<Waiter>> waiters_;
-};
 
 Task<void> store_outcome(Task<Result<void>> task, Result<void>& outcome) {
   outcome = co_await std::move(task);
@@ -111,7 +20,8 @@ Task<void> run_then_cancel(Task<void> task, const std::weak_ptr<RunningTask>& ot
   TaskGroup::cancel(other);
 }
 
-Task<void> cancel_at(Clock& clock, nanoseconds deadline, const std::weak_ptr<RunningTask>& task, bool& expired) {
+Task<void> cancel_at(Clock& clock, nanoseconds deadline, const std::weak_ptr<RunningTask>& task,
+                     bool& expired) {
   auto slept = co_await clock.sleep_until(deadline);
   if (!slept) co_return;
   expired = true;

@@ -4,11 +4,15 @@
 //
 // Loop thread only. Everything read from a Stream is hostile until checked by the caller.
 #pragma once
+#include <sys/types.h>
+
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/buffer.h"
 #include "base/task.h"
