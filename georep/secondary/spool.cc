@@ -141,8 +141,11 @@ Result<void> Spool::begin(std::uint64_t cut) {
   const std::string name = file_name(cut, false);
   TRY(file_, disk_.open(directory_.fd(), name, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600)
                  .with("create {}/{}", path_, name));
-  unfinished_ = cut;
-  unfinished_bytes_ = 0;
+  {
+    std::lock_guard lock(mutex_);
+    unfinished_ = cut;
+    unfinished_bytes_ = 0;
+  }
   return sync_directory();
 }
 
@@ -155,6 +158,7 @@ Result<void> Spool::append(ConstBytes message, ConstBytes payload) {
   put_u32(header.data(), crc);
   const std::array<ConstBytes, 3> pieces{header, message, payload};
   TRY(disk_.pwritev(file_.fd(), pieces, unfinished_bytes_).with("write geo-replication spool {}", path_));
+  std::lock_guard lock(mutex_);
   unfinished_bytes_ += kHeaderBytes + message.size() + payload.size();
   return {};
 }
@@ -172,6 +176,7 @@ Result<void> Spool::finish() {
           .with("finish cut {} in {}", unfinished_, path_));
   TRY(sync_directory());
   crash_point("georep/after-spool-finish");
+  std::lock_guard lock(mutex_);
   finished_[unfinished_] = unfinished_bytes_;
   unfinished_ = 0;
   unfinished_bytes_ = 0;
@@ -193,6 +198,7 @@ Result<void> Spool::remove_through(std::uint64_t cut) {
   while (!finished_.empty() && finished_.begin()->first <= cut) {
     const auto name = file_name(finished_.begin()->first, true);
     TRY(disk_.unlink(directory_.fd(), name).with("remove {}/{}", path_, name));
+    std::lock_guard lock(mutex_);
     finished_.erase(finished_.begin());
   }
   return remove_side_files(cut);
@@ -211,21 +217,35 @@ Result<void> Spool::remove_side_files(std::uint64_t upto_cut) {
 }
 
 Result<SpoolReader> Spool::read(std::uint64_t cut) const {
-  const bool finished = finished_.contains(cut);
-  if (!finished && cut != unfinished_)
-    return Error(ENOENT).with("geo-replication spool {}: cut {}", path_, cut);
+  bool finished = false;
+  std::uint64_t bytes = 0;
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = finished_.find(cut);
+    finished = found != finished_.end();
+    if (!finished && cut != unfinished_)
+      return Error(ENOENT).with("geo-replication spool {}: cut {}", path_, cut);
+    bytes = finished ? found->second : unfinished_bytes_;
+  }
   const auto name = file_name(cut, finished);
   TRY(auto file, disk_.open(directory_.fd(), name, O_RDONLY | O_NOFOLLOW).with("open {}/{}", path_, name));
-  return SpoolReader(std::move(file), path_ + "/" + name, finished ? finished_.at(cut) : unfinished_bytes_);
+  return SpoolReader(std::move(file), path_ + "/" + name, bytes);
 }
 
 std::vector<std::uint64_t> Spool::finished() const {
+  std::lock_guard lock(mutex_);
   std::vector<std::uint64_t> cuts;
   for (const auto& [cut, bytes] : finished_) cuts.push_back(cut);
   return cuts;
 }
 
+std::uint64_t Spool::unfinished() const {
+  std::lock_guard lock(mutex_);
+  return unfinished_;
+}
+
 std::uint64_t Spool::bytes() const {
+  std::lock_guard lock(mutex_);
   std::uint64_t total = unfinished_bytes_;
   for (const auto& [cut, bytes] : finished_) total += bytes;
   return total;

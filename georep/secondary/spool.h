@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -59,7 +60,7 @@ class Spool {
   /// Finished cuts, oldest first.
   std::vector<std::uint64_t> finished() const;
   /// 0: none.
-  std::uint64_t unfinished() const { return unfinished_; }
+  std::uint64_t unfinished() const;
   std::uint64_t bytes() const;
 
   /// A file beside the cuts for a content that is being rebuilt from a delta; removed with its cut.
@@ -74,8 +75,9 @@ class Spool {
   Result<void> sync_directory();
 
   Disk& disk_;
-  std::string path_;
+  const std::string path_;
   DiskFile directory_;
+  mutable std::mutex mutex_;                         // of the three below
   std::map<std::uint64_t, std::uint64_t> finished_;  // cut → bytes
   std::uint64_t unfinished_ = 0;
   std::uint64_t unfinished_bytes_ = 0;

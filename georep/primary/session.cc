@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "georep/primary/session.h"
+
+#include "base/clock.h"
+#include "base/coro.h"
+#include "base/log.h"
+#include "base/on_worker.h"
+#include "georep/primary/session_impl.h"
+#include "georep/protocol/record_block.h"
+
+namespace polder::georep {
+
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto kSilence = 20s;
+constexpr auto kPingInterval = 5s;
+constexpr auto kRetryMin = 250ms;
+constexpr auto kRetryMax = 10s;
+
+}  // namespace
+
+std::string_view to_string(PrimaryStatus::State state) {
+  switch (state) {
+    case PrimaryStatus::State::kInitializing:
+      return "Initializing";
+    case PrimaryStatus::State::kInitialSync:
+      return "Initial sync";
+    case PrimaryStatus::State::kLive:
+      return "Live";
+    case PrimaryStatus::State::kFaulty:
+      return "Faulty";
+    case PrimaryStatus::State::kSuperseded:
+      return "Superseded";
+  }
+  return "unknown";
+}
+
+PrimarySession::Impl::Impl(Seams& seams, PrimaryBrick brick, PrimaryConfig config)
+    : seams_(seams),
+      brick_(std::move(brick)),
+      config_(std::move(config)),
+      cursor_name_("georep/" + config_.session),
+      tasks_("geo-replication primary " + config_.session) {}
+
+/// Connects, serves until something breaks, and again, for ever: a secondary that is away is not an error of
+/// the primary's.
+Task<void> PrimarySession::Impl::run() {
+  nanoseconds pause = kRetryMin;
+  for (std::size_t turn = 0; !co_await is_cancelled(); ++turn) {
+    const auto& endpoint = config_.secondary[turn % config_.secondary.size()];
+    const auto begun = seams_.clock.boot_time();
+    auto ended = co_await connect_and_serve(endpoint);
+    if (ended.failed_with(ECANCELED)) co_return;
+    const bool lasted = seams_.clock.boot_time() - begun > kRetryMax;
+    if (status_.state != PrimaryStatus::State::kSuperseded) status_.state = PrimaryStatus::State::kFaulty;
+    auto reason = ended ? std::string("the secondary closed the connection") : ended.error().message();
+    if (reason != status_.reason)
+      log::warning("geo-replication {} to {}: {}", config_.volume, endpoint.text(), reason);
+    status_.reason = std::move(reason);
+    pause = lasted ? nanoseconds(kRetryMin) : std::min<nanoseconds>(2 * pause, kRetryMax);
+    if (!co_await seams_.clock.sleep_for(pause)) co_return;
+  }
+}
+
+Task<Result<void>> PrimarySession::Impl::connect_and_serve(const Endpoint& endpoint) {
+  auto socket = co_await seams_.transport.connect(endpoint, kGeorepProtocol, config_.identity);
+  if (!socket) co_return std::move(socket.error()).with("connect to the secondary at {}", endpoint.text());
+  stream_ = std::make_unique<GeorepStream>(seams_, std::move(*socket));
+  answers_ = std::make_unique<Answers>();
+  TaskGroup helpers("geo-replication connection");
+  const auto executor = co_await asio::this_coro::executor;
+  helpers.spawn(executor, stream_->run());
+  auto ended = co_await greet();
+  if (ended) {
+    helpers.spawn(executor, read_answers_until_end());
+    helpers.spawn(executor, ping());
+    ended = co_await ship();
+  }
+  transfer_.reset();
+  stream_->close();
+  answers_->end();
+  progress_.notify_all();
+  co_await helpers.stop();
+  finished_sent_bytes_ += stream_->sent_bytes();
+  finished_received_bytes_ += stream_->received_bytes();
+  stream_.reset();
+  co_return ended;
+}
+
+Task<Result<void>> PrimarySession::Impl::greet() {
+  StreamMessage message;
+  auto& hello = *message.mutable_hello();
+  hello.set_version(kStreamVersion);
+  hello.set_session(config_.session);
+  hello.set_generation(config_.generation);
+  hello.set_primary_cluster(config_.cluster);
+  hello.set_primary_volume(config_.volume);
+  const auto position = brick_.journal.position(brick_.journal.stable_index());
+  hello.set_lineage(gfid_bytes(position.lineage));
+  stream_->send(message);
+  CO_TRY(auto answer, co_await stream_->receive(kSilence));
+  if (answer.message->has_refusal()) co_return refused(answer.message->refusal());
+  if (!answer.message->has_welcome())
+    co_return Error(EPROTO).with("the secondary did not answer with Welcome");
+  CO_TRY(adopt(answer.message->welcome()));
+  transfer_ = std::make_unique<Transfer>(seams_, brick_.store, *stream_, *answers_, config_.scratch_directory,
+                                         position);
+  status_.reason.clear();
+  co_return co_await set_cursor(applied_.index);
+}
+
+Result<void> PrimarySession::Impl::refused(const Refusal& refusal) {
+  if (refusal.code() == Refusal::SUPERSEDED) status_.state = PrimaryStatus::State::kSuperseded;
+  return Error(EACCES).with("the secondary refuses: {}", refusal.sentence());
+}
+
+/// What the secondary has is the truth about what was shipped.
+Result<void> PrimarySession::Impl::adopt(const Welcome& welcome) {
+  const auto index_of = [](const AppliedState& state) {
+    return state.positions_size() ? state.positions(0).index() : 0;
+  };
+  if (index_of(welcome.spooled()) > brick_.journal.stable_index()) {
+    return Error(EUCLEAN).with(
+        "the secondary has changes up to {}, but this changelog ends at {}: it is not the one that was "
+        "shipped; make a new session to an empty volume",
+        index_of(welcome.spooled()), brick_.journal.stable_index());
+  }
+  shipped_ = welcome.spooled();
+  applied_ = {welcome.applied().cut(), index_of(welcome.applied()), {}};
+  if (welcome.applied().positions_size() > 0) applied_.hlc = {welcome.applied().positions(0).hlc()};
+  window_bytes_ = std::max<std::uint64_t>(welcome.window_bytes(), 1u << 20);
+  reader_.reset();
+  ahead_.clear();
+  unfinished_.reset();
+  if (welcome.spool().cut() != 0) unfinished_ = welcome.spool();
+  std::erase_if(in_flight_, [&](const auto& entry) {
+    return entry.first <= applied_.cut || entry.first > shipped_.cut();
+  });
+  return {};
+}
+
+/// Retention keeps what the secondary has not applied. Before the first scan: what will have to be followed.
+Task<Result<void>> PrimarySession::Impl::set_cursor(std::uint64_t index) {
+  const auto keep = shipped_.scan_id() == 0 ? brick_.journal.stable_index() : index;
+  co_return co_await on_worker(seams_.workers, [&] { return brick_.journal.set_cursor(cursor_name_, keep); });
+}
+
+Task<void> PrimarySession::Impl::read_answers_until_end() {
+  auto ended = co_await read_answers();
+  if (!ended && !ended.failed_with(ECANCELED)) {
+    log::info("geo-replication {}: connection ended: {}", config_.volume, ended.error().message());
+  }
+  stream_->close();
+  answers_->end();
+  progress_.notify_all();
+}
+
+Task<Result<void>> PrimarySession::Impl::read_answers() {
+  while (true) {
+    CO_TRY(auto frame, co_await stream_->receive(kSilence));
+    const auto& message = *frame.message;
+    switch (message.body_case()) {
+      case StreamMessage::kProgress: {
+        const auto before = applied_.index;
+        take_progress(message.progress());
+        if (applied_.index != before) {
+          CO_TRY(co_await set_cursor(applied_.index));
+        }
+        break;
+      }
+      case StreamMessage::kSignature:
+        answers_->signature(std::move(frame));
+        break;
+      case StreamMessage::kDeltaResult:
+        answers_->delta_result(message.delta_result().ok());
+        break;
+      case StreamMessage::kVerifyReply:
+        verify_replies_[message.verify_reply().id()] = message.verify_reply();
+        progress_.notify_all();
+        break;
+      case StreamMessage::kRefusal:
+        co_return refused(message.refusal());
+      default:
+        co_return Error(EPROTO).with("a message that only a primary sends, or an unknown one");
+    }
+  }
+}
+
+void PrimarySession::Impl::take_progress(const Progress& progress) {
+  applied_.cut = progress.applied_cut();
+  if (progress.has_applied()) {
+    applied_.index = progress.applied().index();
+    applied_.hlc = {progress.applied().hlc()};
+  }
+  std::erase_if(in_flight_, [&](const auto& entry) { return entry.first <= applied_.cut; });
+  status_.reason = progress.error().empty() ? "" : "the secondary cannot apply: " + progress.error();
+  progress_.notify_all();
+}
+
+Task<void> PrimarySession::Impl::ping() {
+  StreamMessage message;
+  message.mutable_ping();
+  while (co_await seams_.clock.sleep_for(kPingInterval)) stream_->send(message);
+}
+
+// --- the public face
+// ------------------------------------------------------------------------------------------------
+
+PrimarySession::PrimarySession(Seams& seams, PrimaryBrick brick, PrimaryConfig config)
+    : impl_(std::make_unique<Impl>(seams, std::move(brick), std::move(config))) {}
+PrimarySession::~PrimarySession() = default;
+
+Task<void> PrimarySession::start() {
+  impl_->tasks_.spawn(co_await asio::this_coro::executor, impl_->run());
+}
+
+Task<void> PrimarySession::stop() {
+  if (impl_->stream_) impl_->stream_->close();
+  co_await impl_->tasks_.stop();
+}
+
+PrimaryStatus PrimarySession::status() const {
+  const auto& impl = *impl_;
+  auto status = impl.status_;
+  const auto stable = impl.brick_.journal.stable_index();
+  status.applied_index = impl.applied_.index;
+  status.applied_hlc = impl.applied_.hlc;
+  status.queued_records = stable > impl.applied_.index ? stable - impl.applied_.index : 0;
+  status.shipped_bytes = impl.finished_sent_bytes_ + (impl.stream_ ? impl.stream_->sent_bytes() : 0);
+  status.received_bytes = impl.finished_received_bytes_ + (impl.stream_ ? impl.stream_->received_bytes() : 0);
+  status.exact = impl.shipped_.scan_done() && impl.applied_.index >= impl.shipped_.exact_from_index();
+  const Hlc oldest =
+      impl.in_flight_.empty() ? impl.waiting_since_ : impl.in_flight_.begin()->second.first_hlc;
+  const auto now = static_cast<std::uint64_t>(impl.seams_.clock.wall_time().count());
+  if (oldest.ns != 0 && now > oldest.ns) status.lag_s = static_cast<double>(now - oldest.ns) / 1e9;
+  return status;
+}
+
+Task<Result<std::uint64_t>> PrimarySession::checkpoint() {
+  auto& impl = *impl_;
+  CO_TRY(co_await on_worker(impl.seams_.workers, [&] { return impl.brick_.journal.sync(); }));
+  const auto target = impl.brick_.journal.stable_index();
+  while (impl.applied_.index < target || !impl.shipped_.scan_done()) {
+    CO_TRY(co_await impl.progress_.wait());
+  }
+  co_return target;
+}
+
+}  // namespace polder::georep

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Inside of PrimarySession, shared by session.cc (life and connection), follow.cc (scan and log) and
+// verify.cc.
+#pragma once
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/concurrency.h"
+#include "georep/primary/session.h"
+#include "georep/primary/transfer.h"
+#include "georep/protocol/stream.h"
+#include "proto/georep.pb.h"
+
+namespace polder::georep {
+
+struct PrimarySession::Impl {
+  Impl(Seams& seams, PrimaryBrick brick, PrimaryConfig config);
+
+  // session.cc
+  Task<void> run();
+  Task<Result<void>> connect_and_serve(const Endpoint& endpoint);
+  Task<Result<void>> greet();
+  Task<Result<void>> read_answers();
+  Task<void> ping();
+  Task<void> read_answers_until_end();
+  Result<void> adopt(const Welcome& welcome);
+  Result<void> refused(const Refusal& refusal);
+  void take_progress(const Progress& progress);
+  Task<Result<void>> set_cursor(std::uint64_t index);
+
+  // follow.cc
+  Task<Result<void>> ship();
+  Task<Result<void>> ship_scan();
+  Task<Result<void>> begin_scan();
+  Task<Result<void>> ship_log();
+  Task<Result<bool>> ship_next_cut();  // false: nothing to ship now
+  std::size_t size_of_next_cut() const;
+  Task<Result<CutPlan>> plan_next(std::vector<Record> records);
+  Task<Result<CutPlan>> plan_restored(const Record& restored);
+  Task<Result<void>> send_cut(const CutPlan& plan, AppliedState state, bool scan, Hlc first_hlc);
+  Task<Result<void>> wait_for_window();
+  Task<Result<void>> look_ahead();
+  bool still_written(const Record& create) const;
+
+  // verify.cc
+  Task<Result<std::vector<VerifyReply::Object>>> ask_digests(const std::vector<Gfid>& gfids);
+  Task<Result<void>> compare(const std::vector<Gfid>& gfids, std::vector<Gfid>& different,
+                             std::vector<Gfid>& missing);
+
+  bool connected() const { return transfer_ != nullptr; }
+  std::uint64_t shipped_index() const {
+    return shipped_.positions_size() ? shipped_.positions(0).index() : 0;
+  }
+  std::uint64_t applied_index() const { return applied_.index; }
+
+  Seams& seams_;
+  PrimaryBrick brick_;
+  const PrimaryConfig config_;
+  const std::string cursor_name_;
+  TaskGroup tasks_;
+  KeyLocks verify_lock_;
+
+  // The connection; null between two.
+  std::unique_ptr<GeorepStream> stream_;
+  std::unique_ptr<Answers> answers_;
+  std::unique_ptr<Transfer> transfer_;
+  std::uint64_t window_bytes_ = 0;
+  std::optional<SpoolState> unfinished_;  // of Welcome, until that cut has been sent
+
+  AppliedState shipped_;                   // the last cut that was sent whole
+  std::unique_ptr<JournalReader> reader_;  // null: to be opened behind shipped_ and ahead_
+  std::deque<Record> ahead_;               // read and not yet shipped
+  struct Applied {
+    std::uint64_t cut = 0;
+    std::uint64_t index = 0;
+    Hlc hlc{};
+  } applied_;
+  struct InFlight {
+    std::uint64_t bytes = 0;
+    Hlc first_hlc{};  // of the oldest change in it
+  };
+  std::map<std::uint64_t, InFlight> in_flight_;  // cut → what it holds, until applied
+  std::uint64_t wire_before_cut_ = 0;
+  Event progress_;       // something was applied, or the connection ended
+  Hlc waiting_since_{};  // oldest change seen in the log and not yet shipped; 0: none
+
+  std::map<std::uint64_t, VerifyReply> verify_replies_;
+  std::uint64_t next_verify_ = 1;
+
+  PrimaryStatus status_;
+  std::uint64_t finished_sent_bytes_ = 0;  // of connections that have ended
+  std::uint64_t finished_received_bytes_ = 0;
+};
+
+}  // namespace polder::georep

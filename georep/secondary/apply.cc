@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "georep/secondary/apply.h"
+
+#include "base/coro.h"
+#include "base/crash_point.h"
+#include "base/on_worker.h"
+#include "georep/protocol/record_block.h"
+#include "georep/protocol/stream.h"
+#include "proto/georep.pb.h"
+
+namespace polder::georep {
+
+namespace {
+
+// One replay() call: large enough to amortise, small enough not to hold the brick's locks for long.
+constexpr std::size_t kBatchRecords = 256;
+constexpr std::size_t kBatch_bytes = 4u << 20;
+constexpr std::size_t kRebuiltPiece_bytes = 1u << 20;
+
+Result<Record> record_of_extent(const Extent& extent, const Buffer& payload) {
+  Record record;
+  record.kind = RecordKind::kWrite;
+  TRY(record.gfid, gfid_from(extent.gfid()));
+  record.offset = extent.offset();
+  TRY(record.data, unpack(payload, extent.raw_bytes()));
+  record.length = record.data.size();
+  record.time_ns = extent.time_ns();
+  return record;
+}
+
+/// Collects records and gives them to the volume in batches, in order.
+class Batch {
+ public:
+  explicit Batch(FileOps& volume) : volume_(volume) {}
+
+  Task<Result<void>> add(Record record) {
+    bytes_ += record.data.size();
+    records_.push_back(std::move(record));
+    if (records_.size() < kBatchRecords && bytes_ < kBatch_bytes) co_return Result<void>();
+    co_return co_await flush();
+  }
+  Task<Result<void>> flush() {
+    if (records_.empty()) co_return Result<void>();
+    const OpContext inside;
+    CO_TRY(co_await volume_.replay(inside, records_));
+    records_.clear();
+    bytes_ = 0;
+    co_return Result<void>();
+  }
+
+ private:
+  FileOps& volume_;
+  std::vector<Record> records_;
+  std::size_t bytes_ = 0;
+};
+
+/// A content that was rebuilt from a delta when it came: replaces whatever the file had.
+Task<Result<void>> apply_rebuilt(Seams& seams, const Spool& spool, std::uint64_t cut, const Delta& delta,
+                                 Batch& batch) {
+  CO_TRY(const Gfid gfid, gfid_from(delta.gfid()));
+  const auto path = spool.side_file(cut, gfid.hex());
+  CO_TRY(
+      auto file, co_await on_worker(seams.workers, [&] {
+        return seams.disk.open(Disk::kNoDir, path, O_RDONLY | O_NOFOLLOW).with("open rebuilt file {}", path);
+      }));
+  Record record;
+  record.gfid = gfid;
+  record.time_ns = delta.time_ns();
+  record.kind = RecordKind::kTruncate;
+  for (const std::uint64_t size : {std::uint64_t{0}, delta.result_bytes()}) {
+    record.length = size;
+    CO_TRY(co_await batch.add(record));
+  }
+  record.kind = RecordKind::kWrite;
+  std::uint64_t offset = 0;
+  while (true) {
+    auto piece = co_await on_worker(seams.workers, [&]() -> Result<Buffer> {
+      auto data = seams.disk.seek(file.fd(), offset, SEEK_DATA);
+      if (data.failed_with(ENXIO)) return Buffer();
+      if (!data) return std::move(data.error()).with("read rebuilt file {}", path);
+      offset = *data;
+      TRY(const auto hole, seams.disk.seek(file.fd(), offset, SEEK_HOLE));
+      auto buffer = Buffer::allocate(std::min<std::uint64_t>(hole - offset, kRebuiltPiece_bytes));
+      TRY(const auto got,
+          seams.disk.pread(file.fd(), buffer.writable(), offset).with("read rebuilt file {}", path));
+      buffer.truncate(got);
+      return buffer;
+    });
+    CO_TRY(record.data, std::move(piece));
+    if (record.data.empty()) co_return Result<void>();
+    record.offset = offset;
+    record.length = record.data.size();
+    offset += record.length;
+    CO_TRY(co_await batch.add(record));
+  }
+}
+
+Record applied_record(const std::string& session, const AppliedState& state) {
+  Record record;
+  record.kind = RecordKind::kApplied;
+  record.text = session;
+  record.value = state.SerializeAsString();
+  return record;
+}
+
+}  // namespace
+
+Result<std::vector<Record>> records_of_frame(const SpoolFrame& frame) {
+  StreamMessage message;
+  if (!message.ParseFromString(frame.message))
+    return Error(EUCLEAN).with("geo-replication spool: unreadable message");
+  std::vector<Record> records;
+  if (message.has_records()) {
+    const auto& block = message.records();
+    TRY(auto raw, unpack(frame.payload, block.raw_bytes()));
+    TRY(records, decode_block(raw, block.count()));
+  } else if (message.has_extent()) {
+    TRY(auto record, record_of_extent(message.extent(), frame.payload));
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+Task<Result<std::string>> apply_cut(Seams& seams, Spool& spool, std::uint64_t cut, const std::string& session,
+                                    FileOps& volume) {
+  CO_TRY(auto reader, co_await on_worker(seams.workers, [&] { return spool.read(cut); }));
+  Batch batch(volume);
+  while (true) {
+    CO_TRY(auto frame, co_await on_worker(seams.workers, [&] { return reader.next(); }));
+    if (!frame) co_return Error(EUCLEAN).with("geo-replication cut {} has no end", cut);
+    StreamMessage message;
+    if (!message.ParseFromString(frame->message))
+      co_return Error(EUCLEAN).with("geo-replication cut {}: unreadable", cut);
+    if (message.has_delta()) {
+      CO_TRY(co_await apply_rebuilt(seams, spool, cut, message.delta(), batch));
+      continue;
+    }
+    CO_TRY(auto records, records_of_frame(*frame));
+    for (auto& record : records) {
+      CO_TRY(co_await batch.add(std::move(record)));
+    }
+    crash_point("georep/within-apply");
+    if (!message.has_cut_end()) continue;
+    auto applied = applied_record(session, message.cut_end().state());
+    const auto state = *applied.value;
+    CO_TRY(co_await batch.add(std::move(applied)));
+    CO_TRY(co_await batch.flush());
+    crash_point("georep/after-apply");
+    co_return state;
+  }
+}
+
+}  // namespace polder::georep
