@@ -74,7 +74,7 @@ struct AdminHttpTest : testing::Test {
     auto talk = [](Transport& transport, Endpoint to, std::string bytes) -> Task<std::string> {
       auto stream = co_await transport.connect(to, kAdminProtocol, nullptr);
       if (!stream) co_return "no connection";
-      co_await write_text(**stream, bytes);
+      if (!co_await write_text(**stream, bytes)) co_return "nothing was sent";
       std::string out;
       std::array<std::byte, 4096> piece;
       for (;;) {
