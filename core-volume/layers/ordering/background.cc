@@ -31,31 +31,47 @@ Task<Result<void>> OrderingLayer::stop() {
   co_return co_await on_worker(seams_.workers, [&] { return journal_.sync(); });
 }
 
-/// After kill -9: what was appended and not applied is applied now. Then the retry table, from the log.
+/// After kill -9: what was appended and not applied is applied now, and the tail after it is folded again,
+/// since an old record applied late would set times back that newer ones have set (two names made in one
+/// directory). Then the retry table, from the log.
 Result<void> OrderingLayer::recover() {
   TRY(auto records, journal_.unapplied());
-  std::set<std::uint64_t> never_applied;
+  std::set<std::uint64_t> unapplied, bytes_lost;
   for (const auto& record : records) {
-    bool bytes_lost = record.kind == RecordKind::kWrite && record.data.empty() && record.length != 0;
-    if (bytes_lost) never_applied.insert(record.index);
-    TRY(redo(record).with("redo record {} ({})", record.index, to_string(record.kind)));
-    TRY(journal_.applied(record.index));
+    unapplied.insert(record.index);
+    if (lost_bytes(record)) bytes_lost.insert(record.index);
   }
-  if (!records.empty())
+  if (!records.empty()) {
+    TRY(auto reader, journal_.read_from(records.front().index, true));
+    while (true) {
+      TRY(auto record, reader->next());
+      if (!record) break;
+      TRY(redo(*record, unapplied.contains(record->index))
+              .with("redo record {} ({})", record->index, to_string(record->kind)));
+    }
     log::info("brick {}: redid {} records, {} to {}", store_.path(), records.size(), records.front().index,
               records.back().index);
-  return load_retries(never_applied);
+  }
+  return load_retries(bytes_lost);
 }
 
-Result<void> OrderingLayer::redo(const Record& record) {
-  bool bytes_lost = record.kind == RecordKind::kWrite && record.data.empty() && record.length != 0;
+/// A write whose bytes did not travel in the log.
+bool OrderingLayer::lost_bytes(const Record& record) {
+  return record.kind == RecordKind::kWrite && record.data.empty() && record.length != 0;
+}
+
+Result<void> OrderingLayer::redo(Record& record, bool unapplied) {
   // A large append that was killed on its way may have left some of its bytes. The client will send it again,
   // and it will be placed again: at the end that there was before it.
-  if (bytes_lost && record.keep_size) {
+  if (unapplied && lost_bytes(record) && record.keep_size) {
     TRY(store_.cut_back(record.gfid, record.offset));
   }
+  // Bytes that are there already may be newer than these: a later write may not have its bytes in the log.
+  if (!unapplied && record.kind == RecordKind::kWrite) record.data = {};
   // Whatever was open may be opened again by its client.
-  return store_.apply(record, {.keep_object = true});
+  TRY(store_.apply(record, {.keep_object = true}));
+  if (!unapplied) return {};
+  return journal_.applied(record.index);
 }
 
 Result<void> OrderingLayer::load_retries(const std::set<std::uint64_t>& never_applied) {

@@ -164,7 +164,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource {
 
   // Background (background.cc).
   Result<void> recover();
-  Result<void> redo(const Record& record);
+  Result<void> redo(Record& record, bool unapplied);
+  static bool lost_bytes(const Record& record);
   Result<void> load_retries(const std::set<std::uint64_t>& never_applied);
   Task<void> sync_loop();
   Task<void> maintain_loop();
