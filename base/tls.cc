@@ -17,6 +17,10 @@ struct OpensslFree {
   void operator()(X509_STORE* store) const { X509_STORE_free(store); }
   void operator()(X509_STORE_CTX* context) const { X509_STORE_CTX_free(context); }
 };
+struct StackFree {
+  void operator()(STACK_OF(X509) * stack) const { sk_X509_free(stack); }
+};
+using StackPointer = std::unique_ptr<STACK_OF(X509), StackFree>;
 template <typename T>
 using Pointer = std::unique_ptr<T, OpensslFree>;
 
@@ -109,22 +113,49 @@ std::string verified_anchor(SSL* session) {
   return size > 0 ? fingerprint(sk_X509_value(chain, size - 1)) : std::string();
 }
 
-/// A connector that knows only the fingerprint of the CA (from a token) takes the CA's certificate from the
-/// server's own chain and then verifies against exactly that one.
-bool verified_by_pinned_ca(SSL* session, const std::string& expected) {
-  X509* leaf = SSL_get0_peer_certificate(session);
-  STACK_OF(X509)* sent = SSL_get_peer_cert_chain(session);
-  for (int i = 0; sent && i < sk_X509_num(sent); ++i) {
-    X509* candidate = sk_X509_value(sent, i);
+/// Fingerprint of the anchor in `store` that the leaf leads to, empty when there is none.
+std::string verify(X509* leaf, STACK_OF(X509) * untrusted, X509_STORE* store, const char* purpose,
+                   unsigned long flags) {
+  Pointer<X509_STORE_CTX> check(X509_STORE_CTX_new());
+  if (X509_STORE_CTX_init(check.get(), store, leaf, untrusted) != 1) return {};
+  X509_STORE_CTX_set_default(check.get(), purpose);
+  X509_STORE_CTX_set_flags(check.get(), flags);
+  if (X509_verify_cert(check.get()) != 1) return {};
+  STACK_OF(X509)* chain = X509_STORE_CTX_get0_chain(check.get());
+  return fingerprint(sk_X509_value(chain, sk_X509_num(chain) - 1));
+}
+
+/// Whether one of `candidates` is the CA with this fingerprint and vouches for the leaf.
+bool verified_by_pinned_ca(X509* leaf, STACK_OF(X509) * candidates, const std::string& expected,
+                           unsigned long flags = 0) {
+  for (int i = 0; candidates && i < sk_X509_num(candidates); ++i) {
+    X509* candidate = sk_X509_value(candidates, i);
     if (fingerprint(candidate) != expected || X509_check_ca(candidate) == 0) continue;
     Pointer<X509_STORE> store(X509_STORE_new());
-    Pointer<X509_STORE_CTX> check(X509_STORE_CTX_new());
     X509_STORE_add_cert(store.get(), candidate);
-    X509_STORE_CTX_init(check.get(), store.get(), leaf, sent);
-    X509_STORE_CTX_set_default(check.get(), "ssl_server");
-    return X509_verify_cert(check.get()) == 1;
+    return !verify(leaf, candidates, store.get(), "ssl_server", flags).empty();
   }
   return false;
+}
+
+/// The rules of TlsIdentity about a peer whose certificate (may be null) is vouched for by
+/// peer.ca_fingerprint.
+Result<PeerIdentity> accept_peer(PeerIdentity peer, X509* certificate, const TlsIdentity& ours,
+                                 bool listens) {
+  const std::string& expected = ours.expected_ca_fingerprint;
+  peer.authenticated = !peer.ca_fingerprint.empty();
+  if (!listens && !expected.empty() && peer.ca_fingerprint != expected) {
+    return Error(EACCES).with("the server's certificate authority is {}, not {} as expected",
+                              peer.authenticated ? peer.ca_fingerprint : "unknown", expected);
+  }
+  if (!peer.authenticated && !ours.accept_strangers) {
+    return Error(EACCES).with("the other side has no valid certificate");
+  }
+  if (peer.authenticated) peer.common_name = common_name(certificate);
+  if (peer.authenticated && peer.common_name.empty()) {
+    return Error(EACCES).with("the other side's certificate has no usable common name");
+  }
+  return peer;
 }
 
 int accept_any(int, X509_STORE_CTX*) {
@@ -244,23 +275,38 @@ Result<PeerIdentity> TlsContext::identify(SSL* session) const {
   const std::string& expected = identity_->expected_ca_fingerprint;
   X509* certificate = SSL_get0_peer_certificate(session);
   if (certificate) peer.ca_fingerprint = verified_anchor(session);
+  // A connector that knows only the fingerprint of the CA (from a token) takes the CA's certificate from the
+  // server's own chain.
   if (certificate && peer.ca_fingerprint.empty() && !listens_ && identity_->accept_strangers &&
-      !expected.empty() && verified_by_pinned_ca(session, expected)) {
+      verified_by_pinned_ca(certificate, SSL_get_peer_cert_chain(session), expected)) {
     peer.ca_fingerprint = expected;
   }
-  peer.authenticated = !peer.ca_fingerprint.empty();
-  if (!listens_ && !expected.empty() && peer.ca_fingerprint != expected) {
-    return Error(EACCES).with("the server's certificate authority is {}, not {} as expected",
-                              peer.authenticated ? peer.ca_fingerprint : "unknown", expected);
+  return accept_peer(std::move(peer), certificate, *identity_, listens_);
+}
+
+Result<PeerIdentity> judge_identity(const TlsIdentity& theirs, const TlsIdentity& ours, bool we_listen) {
+  constexpr unsigned long kFlags = X509_V_FLAG_NO_CHECK_TIME;
+  PeerIdentity peer;
+  auto sent = certificates_of(theirs.certificate_pem);
+  if (sent.empty()) return accept_peer(std::move(peer), nullptr, ours, we_listen);
+  auto trusted = certificates_of(ours.trusted_ca_pem);
+  Pointer<X509_STORE> store(X509_STORE_new());
+  for (auto& ca : trusted) X509_STORE_add_cert(store.get(), ca.get());
+  auto completing =
+      certificates_of(theirs.trusted_ca_pem);  // OpenSSL completes a lone certificate from these
+  StackPointer chain(sk_X509_new_null());
+  for (auto& certificate : sent) sk_X509_push(chain.get(), certificate.get());
+  if (sent.size() == 1) {
+    for (auto& certificate : completing) sk_X509_push(chain.get(), certificate.get());
   }
-  if (!peer.authenticated && !identity_->accept_strangers) {
-    return Error(EACCES).with("the other side has no valid certificate");
+  X509* leaf = sent[0].get();
+  const char* purpose = we_listen ? "ssl_client" : "ssl_server";
+  peer.ca_fingerprint = verify(leaf, chain.get(), store.get(), purpose, kFlags);
+  if (peer.ca_fingerprint.empty() && !we_listen && ours.accept_strangers &&
+      verified_by_pinned_ca(leaf, chain.get(), ours.expected_ca_fingerprint, kFlags)) {
+    peer.ca_fingerprint = ours.expected_ca_fingerprint;
   }
-  if (peer.authenticated) peer.common_name = common_name(certificate);
-  if (peer.authenticated && peer.common_name.empty()) {
-    return Error(EACCES).with("the other side's certificate has no usable common name");
-  }
-  return peer;
+  return accept_peer(std::move(peer), leaf, ours, we_listen);
 }
 
 }  // namespace polder

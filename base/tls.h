@@ -45,6 +45,10 @@ class TlsContext {
   TlsContextPointer context_;
 };
 
+/// What `ours` would find out about `theirs` in a handshake, without one: for the simulated network. Validity
+/// periods are not checked, since time is simulated too.
+Result<PeerIdentity> judge_identity(const TlsIdentity& theirs, const TlsIdentity& ours, bool we_listen);
+
 /// What OpenSSL has to say about the last failure of this thread, the peer's certificate included.
 std::string tls_failure_text(SSL* session);
 

@@ -10,7 +10,7 @@ namespace polder {
 namespace {
 
 /// The part of the context that travels.
-void describe(Call& call, const OpContext& ctx) {
+void describe(RpcCall& call, const OpContext& ctx) {
   call.request.set_uid(ctx.uid);
   call.request.set_gid(ctx.gid);
   call.request.set_pid(ctx.pid);
@@ -27,7 +27,7 @@ Result<void> check_time(timespec time) {
   return {};
 }
 
-Result<Opened> opened_from(const Call& call) {
+Result<Opened> opened_from(const RpcCall& call) {
   Opened opened;
   TRY(opened.attr, attr_from(call.reply.attr()));
   opened.handle = call.opened;
@@ -35,7 +35,7 @@ Result<Opened> opened_from(const Call& call) {
   return opened;
 }
 
-Result<FileAttr> attr_of(const Call& call) {
+Result<FileAttr> attr_of(const RpcCall& call) {
   return attr_from(call.reply.attr());
 }
 
@@ -62,7 +62,7 @@ void RpcClient::on_invalidation(std::function<void(const Invalidation&)> listene
 
 Task<Result<FileAttr>> RpcClient::lookup(const OpContext& ctx, Gfid parent, std::string_view name) {
   CO_TRY(check_name(name));
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_lookup();
   put(op->mutable_parent(), parent);
@@ -72,7 +72,7 @@ Task<Result<FileAttr>> RpcClient::lookup(const OpContext& ctx, Gfid parent, std:
 }
 
 Task<Result<FileAttr>> RpcClient::getattr(const OpContext& ctx, Gfid gfid) {
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   put(call.request.mutable_getattr()->mutable_gfid(), gfid);
   CO_TRY(co_await link_->perform(call));
@@ -80,7 +80,7 @@ Task<Result<FileAttr>> RpcClient::getattr(const OpContext& ctx, Gfid gfid) {
 }
 
 Task<Result<std::string>> RpcClient::readlink(const OpContext& ctx, Gfid gfid) {
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   put(call.request.mutable_readlink()->mutable_gfid(), gfid);
   CO_TRY(co_await link_->perform(call));
@@ -89,7 +89,7 @@ Task<Result<std::string>> RpcClient::readlink(const OpContext& ctx, Gfid gfid) {
 
 Task<Result<DirectoryPage>> RpcClient::readdir(const OpContext& ctx, Gfid gfid, std::uint64_t cookie,
                                                std::uint32_t max_entries, bool with_attributes) {
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_readdir();
   put(op->mutable_gfid(), gfid);
@@ -101,7 +101,7 @@ Task<Result<DirectoryPage>> RpcClient::readdir(const OpContext& ctx, Gfid gfid, 
 }
 
 Task<Result<VolumeSpace>> RpcClient::statfs(const OpContext& ctx) {
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   call.request.mutable_statfs();
   CO_TRY(co_await link_->perform(call));
@@ -113,7 +113,7 @@ Task<Result<VolumeSpace>> RpcClient::statfs(const OpContext& ctx) {
 Task<Result<FileAttr>> RpcClient::mknod(const OpContext& ctx, Gfid parent, std::string_view name,
                                         const NewObject& object) {
   CO_TRY(check_name(name));
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_mknod();
   put(op->mutable_parent(), parent);
@@ -126,7 +126,7 @@ Task<Result<FileAttr>> RpcClient::mknod(const OpContext& ctx, Gfid parent, std::
 Task<Result<FileAttr>> RpcClient::mkdir(const OpContext& ctx, Gfid parent, std::string_view name,
                                         const NewObject& object) {
   CO_TRY(check_name(name));
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_mkdir();
   put(op->mutable_parent(), parent);
@@ -140,7 +140,7 @@ Task<Result<FileAttr>> RpcClient::symlink(const OpContext& ctx, Gfid parent, std
                                           std::string_view target) {
   CO_TRY(check_name(name));
   if (target.size() > kSymlinkMax_bytes) co_return Error(ENAMETOOLONG);
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_symlink();
   put(op->mutable_parent(), parent);
@@ -153,7 +153,7 @@ Task<Result<FileAttr>> RpcClient::symlink(const OpContext& ctx, Gfid parent, std
 Task<Result<Opened>> RpcClient::create(const OpContext& ctx, Gfid parent, std::string_view name,
                                        const NewObject& object, int flags) {
   CO_TRY(check_name(name));
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_create();
   put(op->mutable_parent(), parent);
@@ -166,7 +166,7 @@ Task<Result<Opened>> RpcClient::create(const OpContext& ctx, Gfid parent, std::s
 
 Task<Result<FileAttr>> RpcClient::link(const OpContext& ctx, Gfid gfid, Gfid parent, std::string_view name) {
   CO_TRY(check_name(name));
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_link();
   put(op->mutable_gfid(), gfid);
@@ -180,7 +180,7 @@ Task<Result<FileAttr>> RpcClient::link(const OpContext& ctx, Gfid gfid, Gfid par
 
 Task<Result<void>> RpcClient::unlink(const OpContext& ctx, Gfid parent, std::string_view name) {
   CO_TRY(check_name(name));
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_unlink();
   put(op->mutable_parent(), parent);
@@ -190,7 +190,7 @@ Task<Result<void>> RpcClient::unlink(const OpContext& ctx, Gfid parent, std::str
 
 Task<Result<void>> RpcClient::rmdir(const OpContext& ctx, Gfid parent, std::string_view name) {
   CO_TRY(check_name(name));
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_rmdir();
   put(op->mutable_parent(), parent);
@@ -202,7 +202,7 @@ Task<Result<void>> RpcClient::rename(const OpContext& ctx, Gfid from_parent, std
                                      Gfid to_parent, std::string_view to_name, unsigned flags) {
   CO_TRY(check_name(from_name));
   CO_TRY(check_name(to_name));
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_rename();
   put(op->mutable_from_parent(), from_parent);
@@ -223,7 +223,7 @@ Task<Result<FileAttr>> RpcClient::setattr(const OpContext& ctx, Gfid gfid, const
   if (change.fields & SetAttr::kMtime) {
     CO_TRY(check_time(change.mtime));
   }
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_setattr();
   put(op->mutable_gfid(), gfid);
@@ -234,7 +234,7 @@ Task<Result<FileAttr>> RpcClient::setattr(const OpContext& ctx, Gfid gfid, const
 
 Task<Result<std::string>> RpcClient::getxattr(const OpContext& ctx, Gfid gfid, std::string_view key) {
   CO_TRY(check_key(key));
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_getxattr();
   put(op->mutable_gfid(), gfid);
@@ -244,7 +244,7 @@ Task<Result<std::string>> RpcClient::getxattr(const OpContext& ctx, Gfid gfid, s
 }
 
 Task<Result<std::vector<std::string>>> RpcClient::listxattr(const OpContext& ctx, Gfid gfid) {
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   put(call.request.mutable_listxattr()->mutable_gfid(), gfid);
   CO_TRY(co_await link_->perform(call));
@@ -255,7 +255,7 @@ Task<Result<void>> RpcClient::setxattr(const OpContext& ctx, Gfid gfid, std::str
                                        std::string_view value, int flags) {
   CO_TRY(check_key(key));
   if (value.size() > kXattrValueMax_bytes) co_return Error(E2BIG);
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_setxattr();
   put(op->mutable_gfid(), gfid);
@@ -267,7 +267,7 @@ Task<Result<void>> RpcClient::setxattr(const OpContext& ctx, Gfid gfid, std::str
 
 Task<Result<void>> RpcClient::removexattr(const OpContext& ctx, Gfid gfid, std::string_view key) {
   CO_TRY(check_key(key));
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_removexattr();
   put(op->mutable_gfid(), gfid);

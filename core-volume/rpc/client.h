@@ -102,7 +102,7 @@ class RpcClient : public FileOps, public InvalidationSource {
                                          std::uint64_t to_offset, std::uint64_t length) override;
   Task<Result<FileLock>> test_lock(const OpContext& ctx, Gfid gfid, const FileLock& lock) override;
   Task<Result<void>> set_lock(const OpContext& ctx, Gfid gfid, const FileLock& lock, bool wait) override;
-  /// The client's own session: all its handles and locks go, and it is of no use afterwards.
+  /// The client's own session: all its handles and locks go. The next operation begins a new one.
   Task<Result<void>> end_session(const OpContext& ctx) override;
   Task<Result<void>> sync(const OpContext& ctx) override;
   /// Longer lists are sent in several requests, in order.

@@ -15,6 +15,7 @@ constexpr auto kPingAfter = std::chrono::seconds(10);       // nothing heard for
 constexpr auto kSilenceTimeout = std::chrono::seconds(30);  // nothing heard still: the connection is dead
 constexpr auto kKeepAliveEvery = std::chrono::seconds(5);
 constexpr auto kGoodbyeTimeout = std::chrono::seconds(3);
+constexpr auto kGoodConnection = std::chrono::seconds(2);
 constexpr std::size_t kReclaimAtOnce = 32;  // fewer than there are urgent slots
 
 double seconds(nanoseconds duration) {
@@ -46,7 +47,7 @@ Task<Result<void>> ClientLink::start() {
 Task<void> ClientLink::stop() {
   if (!stopping_ && state_ == State::kReady) {
     stopping_ = true;
-    Call call;
+    RpcCall call;
     call.urgent = true;
     call.request.mutable_end_session();
     // If it does not arrive, the server ends the session by itself a little later.
@@ -61,6 +62,17 @@ Task<void> ClientLink::stop() {
   co_await tasks_.stop();
 }
 
+Task<Result<void>> ClientLink::end_session() {
+  RpcCall call;
+  call.request.mutable_end_session();
+  CO_TRY(co_await perform(call));
+  lose_session(ESTALE);
+  session_ = 0;
+  token_.clear();
+  if (connection_) connection_->close();
+  co_return Result<void>();
+}
+
 Task<void> ClientLink::run() {
   auto backoff = options_.backoff_min;
   while (!co_await is_cancelled()) {
@@ -68,16 +80,21 @@ Task<void> ClientLink::run() {
     if (connected) connected = co_await reclaim();
     if (connected) {
       become_ready();
-      backoff = options_.backoff_min;
+      const auto since = seams_.clock.boot_time();
       while (state_ != State::kAway)
         if (auto waited = co_await changed_.wait(); !waited) co_return;
-      continue;
+      // At once, unless connections break as soon as they are made.
+      if (seams_.clock.boot_time() - since >= kGoodConnection) {
+        backoff = options_.backoff_min;
+        continue;
+      }
+    } else {
+      if (connection_) {
+        connection_->close();
+        disconnected(*connection_, connected.error());
+      }
+      report_outage(connected.error());
     }
-    if (connection_) {
-      connection_->close();
-      disconnected(*connection_, connected.error());
-    }
-    report_outage(connected.error());
     if (auto slept = co_await seams_.clock.sleep_for(backoff); !slept) co_return;
     backoff = std::min(2 * backoff, options_.backoff_max);
   }
@@ -253,7 +270,7 @@ Task<Result<void>> ClientLink::reclaim() {
   }
   reclaim_locks_ = false;
   if (restarted) {
-    Call call;
+    RpcCall call;
     call.urgent = true;
     call.request.mutable_reclaim_done();
     CO_TRY(co_await perform(call));
@@ -267,7 +284,7 @@ Task<Result<void>> ClientLink::reclaim() {
 Task<Result<void>> ClientLink::reopen(HandleId id) {
   const auto* before = handles_.find(id);
   if (!before) co_return Result<void>();
-  Call call;
+  RpcCall call;
   call.urgent = true;
   put(call.request.mutable_open()->mutable_gfid(), before->gfid);
   call.request.mutable_open()->set_flags(before->open_flags);
@@ -286,8 +303,9 @@ Task<Result<void>> ClientLink::reopen(HandleId id) {
 }
 
 Task<Result<void>> ClientLink::relock(Gfid gfid, FileLock lock) {
-  Call call;
+  RpcCall call;
   call.urgent = true;
+  call.request.set_retry(true);  // the locks layer's word for "held before"
   auto* op = call.request.mutable_set_lock();
   put(op->mutable_gfid(), gfid);
   put(op->mutable_lock(), lock);

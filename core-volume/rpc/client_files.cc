@@ -6,7 +6,7 @@
 namespace polder {
 namespace {
 
-void describe(Call& call, const OpContext& ctx) {
+void describe(RpcCall& call, const OpContext& ctx) {
   call.request.set_uid(ctx.uid);
   call.request.set_gid(ctx.gid);
   call.request.set_pid(ctx.pid);
@@ -23,7 +23,7 @@ std::optional<HandleId> handle_of(HandleId handle) {
 // ---- open files ----
 
 Task<Result<Opened>> RpcClient::open(const OpContext& ctx, Gfid gfid, int flags) {
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_open();
   put(op->mutable_gfid(), gfid);
@@ -43,7 +43,7 @@ Task<Result<void>> RpcClient::release(const OpContext& ctx, Gfid gfid, HandleId 
     co_return Result<void>();
   }
   open->closing = true;
-  auto call = std::make_unique<Call>();
+  auto call = std::make_unique<RpcCall>();
   describe(*call, ctx);
   put(call->request.mutable_release()->mutable_gfid(), gfid);
   call->handle = handle;
@@ -58,7 +58,7 @@ Task<Result<Buffer>> RpcClient::read(const OpContext& ctx, Gfid gfid, HandleId h
   while (true) {
     const auto want =
         static_cast<std::uint32_t>(std::min<std::size_t>(length - done_bytes, kRpcData_bytes_max));
-    Call call;
+    RpcCall call;
     describe(call, ctx);
     auto* op = call.request.mutable_read();
     put(op->mutable_gfid(), gfid);
@@ -83,7 +83,7 @@ Task<Result<WriteResult>> RpcClient::write(const OpContext& ctx, Gfid gfid, Hand
                                            std::uint64_t offset, Buffer data, bool append) {
   if (data.size() > kRpcData_bytes_max)
     co_return Error(EMSGSIZE).with("write of {} bytes, limit {}", data.size(), kRpcData_bytes_max);
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_write();
   put(op->mutable_gfid(), gfid);
@@ -99,7 +99,7 @@ Task<Result<WriteResult>> RpcClient::write(const OpContext& ctx, Gfid gfid, Hand
 }
 
 Task<Result<void>> RpcClient::fsync(const OpContext& ctx, Gfid gfid, bool data_only) {
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   put(call.request.mutable_fsync()->mutable_gfid(), gfid);
   call.request.mutable_fsync()->set_data_only(data_only);
@@ -108,7 +108,7 @@ Task<Result<void>> RpcClient::fsync(const OpContext& ctx, Gfid gfid, bool data_o
 
 Task<Result<void>> RpcClient::fallocate(const OpContext& ctx, Gfid gfid, int mode, std::uint64_t offset,
                                         std::uint64_t length) {
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_fallocate();
   put(op->mutable_gfid(), gfid);
@@ -120,7 +120,7 @@ Task<Result<void>> RpcClient::fallocate(const OpContext& ctx, Gfid gfid, int mod
 
 Task<Result<std::uint64_t>> RpcClient::seek(const OpContext& ctx, Gfid gfid, std::uint64_t offset,
                                             int whence) {
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_seek();
   put(op->mutable_gfid(), gfid);
@@ -132,7 +132,7 @@ Task<Result<std::uint64_t>> RpcClient::seek(const OpContext& ctx, Gfid gfid, std
 
 Task<Result<std::uint64_t>> RpcClient::copy_range(const OpContext& ctx, Gfid from, std::uint64_t from_offset,
                                                   Gfid to, std::uint64_t to_offset, std::uint64_t length) {
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   auto* op = call.request.mutable_copy_range();
   put(op->mutable_from(), from);
@@ -148,7 +148,7 @@ Task<Result<std::uint64_t>> RpcClient::copy_range(const OpContext& ctx, Gfid fro
 
 Task<Result<FileLock>> RpcClient::test_lock(const OpContext& ctx, Gfid gfid, const FileLock& lock) {
   if (lock.start > lock.end) co_return Error(EINVAL);
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   put(call.request.mutable_test_lock()->mutable_gfid(), gfid);
   put(call.request.mutable_test_lock()->mutable_lock(), lock);
@@ -158,7 +158,7 @@ Task<Result<FileLock>> RpcClient::test_lock(const OpContext& ctx, Gfid gfid, con
 
 Task<Result<void>> RpcClient::set_lock(const OpContext& ctx, Gfid gfid, const FileLock& lock, bool wait) {
   if (lock.start > lock.end) co_return Error(EINVAL);
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   put(call.request.mutable_set_lock()->mutable_gfid(), gfid);
   put(call.request.mutable_set_lock()->mutable_lock(), lock);
@@ -169,12 +169,11 @@ Task<Result<void>> RpcClient::set_lock(const OpContext& ctx, Gfid gfid, const Fi
 // ---- the session and the volume ----
 
 Task<Result<void>> RpcClient::end_session(const OpContext&) {
-  co_await link_->stop();
-  co_return Result<void>();
+  return link_->end_session();
 }
 
 Task<Result<void>> RpcClient::sync(const OpContext& ctx) {
-  Call call;
+  RpcCall call;
   describe(call, ctx);
   call.request.mutable_sync();
   co_return co_await link_->perform(call);
@@ -187,7 +186,7 @@ Task<Result<void>> RpcClient::replay(const OpContext& ctx, std::span<const Recor
     while (count < records.size() &&
            (count == 0 || bytes + encoded_bytes(records[count]) <= kRpcData_bytes_max))
       bytes += encoded_bytes(records[count++]);
-    Call call;
+    RpcCall call;
     describe(call, ctx);
     std::uint32_t description_bytes = 0;
     call.payload = encode_records(records.first(count), description_bytes);

@@ -14,7 +14,8 @@ constexpr std::uint32_t kUrgentSlots = 64;
 constexpr std::uint32_t kSlots = kRpcInFlightMax + kUrgentSlots;
 constexpr std::uint64_t kSlotBits = 11;
 static_assert(kSlots <= 1u << kSlotBits);
-constexpr std::size_t kAbandonedMax = 4096;  // a Hello must stay a small message
+constexpr std::uint64_t kSequencePending = 1;  // until there is a slot
+constexpr std::size_t kAbandonedMax = 4096;    // a Hello must stay a small message
 
 }  // namespace
 
@@ -27,7 +28,7 @@ ClientLink::~ClientLink() {
   if (connection_) connection_->close();
 }
 
-bool ClientLink::take_slot(Call& call) {
+bool ClientLink::take_slot(RpcCall& call) {
   auto& free = call.urgent ? free_urgent_slots_ : free_slots_;
   if (free.empty()) return false;
   const auto slot = free.back();
@@ -38,18 +39,24 @@ bool ClientLink::take_slot(Call& call) {
   return true;
 }
 
-Call* ClientLink::find(std::uint64_t id) {
+RpcCall* ClientLink::find(std::uint64_t id) {
   const auto slot = id & ((1u << kSlotBits) - 1);
   if (slot >= slots_.size()) return nullptr;
   auto* call = slots_[slot].call;
   return call && call->id == id ? call : nullptr;
 }
 
-bool ClientLink::may_send(const Call& call) const {
+bool ClientLink::may_send(const RpcCall& call) const {
   return state_ == State::kReady || (state_ == State::kReclaiming && call.urgent);
 }
 
-Task<Result<void>> ClientLink::perform(Call& call) {
+Task<Result<void>> ClientLink::perform(RpcCall& call) {
+  // What the server would close the connection for must not be sent: it would be sent again and again.
+  std::size_t payload_bytes = 0;
+  for (const auto& piece : call.payload) payload_bytes += piece.size();
+  if (needs_sequence(call.request.op_case())) call.request.set_sequence(kSequencePending);
+  if (auto good = check_request(call.request, payload_bytes); !good)
+    co_return Error(EINVAL).with("{}", good.error().context());
   while (true) {
     if (co_await is_cancelled()) co_return Error(ECANCELED);
     if (stopping_ && !call.urgent) co_return Error(ECANCELED).with("the client is stopping");
@@ -71,7 +78,7 @@ Task<Result<void>> ClientLink::perform(Call& call) {
   co_return Result<void>();
 }
 
-void ClientLink::perform_detached(std::unique_ptr<Call> call) {
+void ClientLink::perform_detached(std::unique_ptr<RpcCall> call) {
   if (stopping_ || refused_) return;
   call->detached = true;
   if (!take_slot(*call)) {
@@ -83,21 +90,22 @@ void ClientLink::perform_detached(std::unique_ptr<Call> call) {
 }
 
 /// False when the handle is dead and the call is done.
-bool ClientLink::put_handle(Call& call) {
+bool ClientLink::put_handle(RpcCall& call) {
   if (!call.handle) return true;
   const auto* handle = handles_.find(*call.handle);
-  if (!handle || handle->dead) {
-    complete(call, Error(ESTALE));
+  auto& request = call.request;
+  const bool released = !handle || (handle->closing && !request.has_release());
+  if (released || handle->dead) {
+    complete(call, Error(released ? EBADF : ESTALE));
     return false;
   }
-  auto& request = call.request;
   if (request.has_read()) request.mutable_read()->set_handle(handle->at_server);
   if (request.has_write()) request.mutable_write()->set_handle(handle->at_server);
   if (request.has_release()) request.mutable_release()->set_handle(handle->at_server);
   return true;
 }
 
-void ClientLink::transmit(Call& call) {
+void ClientLink::transmit(RpcCall& call) {
   if (!put_handle(call)) return;
   auto& request = call.request;
   if (call.sent && call.sent_incarnation != incarnation_ && request.sequence() != 0) request.set_retry(true);
@@ -111,7 +119,7 @@ void ClientLink::transmit(Call& call) {
   call.sent = true;
 }
 
-void ClientLink::complete(Call& call, std::optional<Error> failure) {
+void ClientLink::complete(RpcCall& call, std::optional<Error> failure) {
   call.failure = std::move(failure);
   call.done = true;
   if (call.request.has_release()) handles_.erase(*call.handle);
@@ -132,7 +140,7 @@ void ClientLink::complete(Call& call, std::optional<Error> failure) {
 }
 
 /// The caller gets an error now; whatever the server does or did for it is to be undone.
-void ClientLink::abandon(Call& call, int code) {
+void ClientLink::abandon(RpcCall& call, int code) {
   Error error(code);
   if (call.sent) {
     if (call.request.sequence() != 0 && abandoned_.size() < kAbandonedMax)
@@ -154,11 +162,11 @@ void ClientLink::on_cancel(std::uint64_t id) {
     abandon(*call, ECANCELED);
 }
 
-std::vector<Call*> ClientLink::calls_in_order() {
-  std::vector<Call*> calls;
+std::vector<RpcCall*> ClientLink::calls_in_order() {
+  std::vector<RpcCall*> calls;
   for (auto& slot : slots_)
     if (slot.call) calls.push_back(slot.call);
-  std::sort(calls.begin(), calls.end(), [](const Call* a, const Call* b) { return a->id < b->id; });
+  std::sort(calls.begin(), calls.end(), [](const RpcCall* a, const RpcCall* b) { return a->id < b->id; });
   return calls;
 }
 
@@ -215,7 +223,7 @@ Result<void> ClientLink::handle_reply(const Frame& frame) {
 
 /// What the link must remember of a reply, at the moment it comes: the next outage may begin before the
 /// caller runs again.
-void ClientLink::settle(Call& call) {
+void ClientLink::settle(RpcCall& call) {
   const auto& request = call.request;
   if (call.reply.error() != 0 || call.urgent) return;
   if (request.has_open() || request.has_create()) {

@@ -18,7 +18,7 @@
 namespace polder {
 
 /// One request, in the frame of the operation that waits for it (or on the heap when nobody does).
-struct Call {
+struct RpcCall {
   wire::Request request;
   std::vector<Buffer> payload;
   std::optional<HandleId>
@@ -45,20 +45,21 @@ class ClientLink {
 
   Task<Result<void>> start();
   Task<void> stop();
+  Task<Result<void>> end_session();
   RpcClientStatus status() const;
 
   /// Returns with the reply (its error, too). Waits through outages.
-  Task<Result<void>> perform(Call& call);
+  Task<Result<void>> perform(RpcCall& call);
   /// Nobody waits for the reply.
-  void perform_detached(std::unique_ptr<Call> call);
+  void perform_detached(std::unique_ptr<RpcCall> call);
 
-  HandleTable& handles() { return handles_; }
+  OpenHandles& handles() { return handles_; }
   std::function<void(const Invalidation&)> listener;
 
  private:
   enum class State { kAway, kReclaiming, kReady };
   struct Slot {
-    Call* call = nullptr;
+    RpcCall* call = nullptr;
     WakeUp wake;
   };
 
@@ -82,22 +83,22 @@ class ClientLink {
   void disconnected(const FramedConnection& connection, const Error& cause);
 
   // Requests in flight: client_link.cc.
-  bool take_slot(Call& call);
-  bool may_send(const Call& call) const;
-  void transmit(Call& call);
-  bool put_handle(Call& call);
-  void complete(Call& call, std::optional<Error> failure);
-  void abandon(Call& call, int code);
+  bool take_slot(RpcCall& call);
+  bool may_send(const RpcCall& call) const;
+  void transmit(RpcCall& call);
+  bool put_handle(RpcCall& call);
+  void complete(RpcCall& call, std::optional<Error> failure);
+  void abandon(RpcCall& call, int code);
   void on_cancel(std::uint64_t id);
-  Call* find(std::uint64_t id);
-  std::vector<Call*> calls_in_order();
+  RpcCall* find(std::uint64_t id);
+  std::vector<RpcCall*> calls_in_order();
   void fail_all(int code, std::string_view why, bool releases_too);
   void send_waiting();
 
   Result<void> handle_frame(const Frame& frame);
   Result<void> handle_reply(const Frame& frame);
   Result<void> handle_notify(const Frame& frame);
-  void settle(Call& call);
+  void settle(RpcCall& call);
   FrameHeader header(RpcFrame type, std::uint64_t id) const;
 
   Seams& seams_;
@@ -119,14 +120,14 @@ class ClientLink {
   Gfid volume_;
   Gfid lineage_;
   bool read_only_ = false;
-  HandleTable handles_;
-  LockTable locks_;
+  OpenHandles handles_;
+  HeldLocks locks_;
 
   // Requests.
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_slots_;
   std::vector<std::uint32_t> free_urgent_slots_;
-  std::vector<std::unique_ptr<Call>> detached_waiting_;  // no slot was free
+  std::vector<std::unique_ptr<RpcCall>> detached_waiting_;  // no slot was free
   Event slot_free_;
   std::uint64_t last_id_ = 0;
   std::uint64_t last_sequence_ = 0;

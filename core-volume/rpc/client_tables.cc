@@ -7,7 +7,7 @@
 
 namespace polder {
 
-HandleId HandleTable::add(Gfid gfid, int flags, HandleId at_server, std::uint64_t server_incarnation) {
+HandleId OpenHandles::add(Gfid gfid, int flags, HandleId at_server, std::uint64_t server_incarnation) {
   const auto handle = ++last_;
   const int again = flags & ~(O_CREAT | O_EXCL | O_TRUNC);
   handles_[handle] = {
@@ -15,16 +15,16 @@ HandleId HandleTable::add(Gfid gfid, int flags, HandleId at_server, std::uint64_
   return handle;
 }
 
-ClientHandle* HandleTable::find(HandleId handle) {
+ClientHandle* OpenHandles::find(HandleId handle) {
   auto at = handles_.find(handle);
   return at == handles_.end() ? nullptr : &at->second;
 }
 
-void HandleTable::kill_all() {
+void OpenHandles::kill_all() {
   for (auto& [id, handle] : handles_) handle.dead = true;
 }
 
-std::vector<HandleId> HandleTable::to_reopen(std::uint64_t server_incarnation) const {
+std::vector<HandleId> OpenHandles::to_reopen(std::uint64_t server_incarnation) const {
   std::vector<HandleId> ids;
   for (const auto& [id, handle] : handles_)
     if (!handle.dead && !handle.closing && handle.server_incarnation != server_incarnation) ids.push_back(id);
@@ -32,7 +32,7 @@ std::vector<HandleId> HandleTable::to_reopen(std::uint64_t server_incarnation) c
   return ids;
 }
 
-void LockTable::apply(Gfid gfid, const FileLock& granted) {
+void HeldLocks::apply(Gfid gfid, const FileLock& granted) {
   const Owner owner{gfid, granted.kind, granted.owner};
   auto& ranges = held_[owner];
   std::vector<FileLock> after;
@@ -65,7 +65,7 @@ void LockTable::apply(Gfid gfid, const FileLock& granted) {
   if (ranges.empty()) held_.erase(owner);
 }
 
-std::vector<std::pair<Gfid, FileLock>> LockTable::all() const {
+std::vector<std::pair<Gfid, FileLock>> HeldLocks::all() const {
   std::vector<std::pair<Gfid, FileLock>> locks;
   for (const auto& [owner, ranges] : held_)
     for (const auto& range : ranges) locks.emplace_back(std::get<Gfid>(owner), range);

@@ -21,7 +21,7 @@ struct ClientHandle {
 };
 
 /// Handles by the number that the layers above know.
-class HandleTable {
+class OpenHandles {
  public:
   HandleId add(Gfid gfid, int flags, HandleId at_server, std::uint64_t server_incarnation);
   ClientHandle* find(HandleId handle);
@@ -37,7 +37,7 @@ class HandleTable {
 };
 
 /// Granted locks, as the server has them: applying what it granted, in order, gives its state.
-class LockTable {
+class HeldLocks {
  public:
   void apply(Gfid gfid, const FileLock& granted);
   void clear() { held_.clear(); }

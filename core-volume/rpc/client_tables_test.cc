@@ -13,7 +13,7 @@ FileLock lock(Type type, std::uint64_t start, std::uint64_t end, std::uint64_t o
   return {.type = type, .start = start, .end = end, .owner = owner};
 }
 
-std::string text_of(const LockTable& table) {
+std::string text_of(const HeldLocks& table) {
   std::string text;
   for (const auto& [gfid, held] : table.all())
     text +=
@@ -21,8 +21,8 @@ std::string text_of(const LockTable& table) {
   return text;
 }
 
-TEST(LockTableTest, KeepsWhatTheServerKeeps) {
-  LockTable table;
+TEST(HeldLocksTest, KeepsWhatTheServerKeeps) {
+  HeldLocks table;
   const auto gfid = Gfid::root();
   table.apply(gfid, lock(Type::kWrite, 0, 99));
   EXPECT_EQ(text_of(table), "w1:0-99 ");
@@ -39,8 +39,8 @@ TEST(LockTableTest, KeepsWhatTheServerKeeps) {
   EXPECT_TRUE(table.empty());
 }
 
-TEST(LockTableTest, FlockAndPosixLocksOfOneOwnerAreApart) {
-  LockTable table;
+TEST(HeldLocksTest, FlockAndPosixLocksOfOneOwnerAreApart) {
+  HeldLocks table;
   table.apply(Gfid::root(), lock(Type::kWrite, 0, 9));
   auto flock = lock(Type::kUnlock, 0, UINT64_MAX);
   flock.kind = FileLock::Kind::kFlock;
@@ -48,8 +48,8 @@ TEST(LockTableTest, FlockAndPosixLocksOfOneOwnerAreApart) {
   EXPECT_EQ(text_of(table), "w1:0-9 ");
 }
 
-TEST(HandleTableTest, ReopensWhatIsOpenAndNotElsewhere) {
-  HandleTable table;
+TEST(OpenHandlesTest, ReopensWhatIsOpenAndNotElsewhere) {
+  OpenHandles table;
   const auto a = table.add(Gfid::root(), O_RDWR | O_CREAT | O_EXCL | O_TRUNC | O_APPEND, 10, 1);
   const auto b = table.add(Gfid::root(), O_RDONLY, 11, 1);
   const auto c = table.add(Gfid::root(), O_RDONLY, 12, 2);

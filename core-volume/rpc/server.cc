@@ -32,7 +32,7 @@ std::string name_of(const PeerIdentity& peer) {
 }  // namespace
 
 /// A connection from its acceptance to its end.
-struct Connection {
+struct ServerConnection {
   std::shared_ptr<FramedConnection> framed;
   nanoseconds heard_at{};  // boot time of the last frame; of the acceptance at first
   bool stranger = true;
@@ -45,16 +45,14 @@ struct RpcServer::Impl {
         executor(executor_in),
         store(store_in),
         options(std::move(options_in)),
-        incarnation(seams_in.random.next() | 1),
         tasks("rpc server") {}
 
   Seams& seams;
   asio::any_io_executor executor;
   SessionStore& store;
   RpcServerOptions options;
-  std::uint64_t incarnation;  // of this process: the reply tables live as long
-  std::map<std::string, std::shared_ptr<VolumeState>> volumes;
-  std::set<std::shared_ptr<Connection>> connections;
+  std::map<std::string, std::shared_ptr<RpcVolume>> volumes;
+  std::set<std::shared_ptr<ServerConnection>> connections;
   std::size_t strangers = 0;
   bool sweeping = false;
   Event detached;  // some session has lost its connection
@@ -64,21 +62,21 @@ struct RpcServer::Impl {
   Task<void> sweep();
   Task<void> expire();
   Task<void> expire_due(nanoseconds upto);
-  Task<void> forget(std::shared_ptr<VolumeState> volume, std::shared_ptr<Session> session);
+  Task<void> forget(std::shared_ptr<RpcVolume> volume, std::shared_ptr<RpcSession> session);
 
-  Task<void> run(std::shared_ptr<Connection> connection);
-  Task<void> write(std::shared_ptr<Connection> connection);
-  Task<std::shared_ptr<Session>> greet(Connection& connection);
-  Task<std::expected<std::shared_ptr<Session>, Refused>> admit(Connection& connection,
-                                                               const wire::Hello& hello);
-  std::expected<RpcRole, Refused> check_role(const Connection& connection, const wire::Hello& hello);
-  Task<std::shared_ptr<Session>> find_or_make(std::shared_ptr<VolumeState> volume, const wire::Hello& hello,
-                                              const std::string& owner, wire::Welcome& welcome);
-  void welcome(Connection& connection, Session& session, wire::Welcome message);
-  void refuse(Connection& connection, const Refused& why);
-  Task<Result<void>> serve_frames(Connection& connection, Session& session);
-  Result<void> handle(Connection& connection, Session& session, const Frame& frame);
-  Task<void> leave(std::shared_ptr<Session> session, Connection& connection, std::uint64_t id);
+  Task<void> run(std::shared_ptr<ServerConnection> connection);
+  Task<void> write(std::shared_ptr<ServerConnection> connection);
+  Task<std::shared_ptr<RpcSession>> greet(ServerConnection& connection);
+  Task<std::expected<std::shared_ptr<RpcSession>, Refused>> admit(ServerConnection& connection,
+                                                                  const wire::Hello& hello);
+  std::expected<RpcRole, Refused> check_role(const ServerConnection& connection, const wire::Hello& hello);
+  Task<std::shared_ptr<RpcSession>> find_or_make(std::shared_ptr<RpcVolume> volume, const wire::Hello& hello,
+                                                 const std::string& owner, wire::Welcome& welcome);
+  void welcome(ServerConnection& connection, RpcSession& session, wire::Welcome message);
+  void refuse(ServerConnection& connection, const Refused& why);
+  Task<Result<void>> serve_frames(ServerConnection& connection, RpcSession& session);
+  Result<void> handle(ServerConnection& connection, RpcSession& session, const Frame& frame);
+  Task<void> leave(std::shared_ptr<RpcSession> session, ServerConnection& connection, std::uint64_t id);
 };
 
 RpcServer::RpcServer(Seams& seams, const asio::any_io_executor& executor, SessionStore& store,
@@ -93,10 +91,11 @@ Task<Result<void>> RpcServer::add_volume(std::shared_ptr<ServedVolume> volume) {
   auto& impl = *impl_;
   impl.start_background();
   CO_TRY(auto stored, (co_await impl.store.list(volume->name)).with("sessions of volume {}", volume->name));
-  auto state = std::make_shared<VolumeState>();
+  auto state = std::make_shared<RpcVolume>();
   state->served = volume;
+  state->incarnation = impl.seams.random.next() | 1;
   for (auto& one : stored) {
-    auto session = std::make_shared<Session>(impl.seams, impl.executor, state, one, impl.options);
+    auto session = std::make_shared<RpcSession>(impl.seams, impl.executor, state, one, impl.options);
     session->restarted = true;
     session->detached_at = impl.seams.clock.boot_time();
     state->grace.insert(one.number);
@@ -174,7 +173,7 @@ Task<void> RpcServer::Impl::expire() {
 }
 
 Task<void> RpcServer::Impl::expire_due(nanoseconds upto) {
-  std::vector<std::pair<std::shared_ptr<VolumeState>, std::shared_ptr<Session>>> due;
+  std::vector<std::pair<std::shared_ptr<RpcVolume>, std::shared_ptr<RpcSession>>> due;
   for (const auto& [name, volume] : volumes)
     for (const auto& [number, session] : volume->sessions)
       if (!session->attached() && !session->ended() && session->detached_at <= upto)
@@ -187,7 +186,7 @@ Task<void> RpcServer::Impl::expire_due(nanoseconds upto) {
   }
 }
 
-Task<void> RpcServer::Impl::forget(std::shared_ptr<VolumeState> volume, std::shared_ptr<Session> session) {
+Task<void> RpcServer::Impl::forget(std::shared_ptr<RpcVolume> volume, std::shared_ptr<RpcSession> session) {
   volume->by_token.erase(session->stored().token);
   co_await session->end();
   volume->sessions.erase(session->number());
@@ -217,7 +216,7 @@ void RpcServer::serve(std::unique_ptr<Stream> stream) {
     stream->close();
     return;
   }
-  auto connection = std::make_shared<Connection>();
+  auto connection = std::make_shared<ServerConnection>();
   connection->framed = std::make_shared<FramedConnection>(std::move(stream), kRpcStrangerFormat);
   connection->heard_at = impl.seams.clock.boot_time();
   impl.connections.insert(connection);
@@ -238,12 +237,12 @@ Task<void> RpcServer::serve_all(Listener& listener) {
   }
 }
 
-Task<void> RpcServer::Impl::write(std::shared_ptr<Connection> connection) {
+Task<void> RpcServer::Impl::write(std::shared_ptr<ServerConnection> connection) {
   // Why it ended is the reading task's to say.
   (void)co_await connection->framed->run_writer();
 }
 
-Task<void> RpcServer::Impl::run(std::shared_ptr<Connection> connection) {
+Task<void> RpcServer::Impl::run(std::shared_ptr<ServerConnection> connection) {
   auto framed = connection->framed;
   auto session = co_await greet(*connection);
   if (connection->stranger) --strangers;
@@ -260,7 +259,7 @@ Task<void> RpcServer::Impl::run(std::shared_ptr<Connection> connection) {
 }
 
 /// The first frame: a Hello, answered by Welcome and a session, or by a Refusal and null.
-Task<std::shared_ptr<Session>> RpcServer::Impl::greet(Connection& connection) {
+Task<std::shared_ptr<RpcSession>> RpcServer::Impl::greet(ServerConnection& connection) {
   auto& framed = *connection.framed;
   auto frames = co_await framed.read();
   if (!frames) {
@@ -287,7 +286,7 @@ Task<std::shared_ptr<Session>> RpcServer::Impl::greet(Connection& connection) {
   co_return nullptr;
 }
 
-void RpcServer::Impl::refuse(Connection& connection, const Refused& why) {
+void RpcServer::Impl::refuse(ServerConnection& connection, const Refused& why) {
   log::warning("refused {}: {}", name_of(connection.framed->peer()), why.text);
   wire::Refusal refusal;
   refusal.set_reason(why.reason);
@@ -296,7 +295,7 @@ void RpcServer::Impl::refuse(Connection& connection, const Refused& why) {
                           refusal);
 }
 
-std::expected<RpcRole, Refused> RpcServer::Impl::check_role(const Connection& connection,
+std::expected<RpcRole, Refused> RpcServer::Impl::check_role(const ServerConnection& connection,
                                                             const wire::Hello& hello) {
   using R = wire::Refusal;
   if (hello.version_min() > kRpcVersion || hello.version_max() < kRpcVersion)
@@ -311,8 +310,8 @@ std::expected<RpcRole, Refused> RpcServer::Impl::check_role(const Connection& co
   return *role;
 }
 
-Task<std::expected<std::shared_ptr<Session>, Refused>> RpcServer::Impl::admit(Connection& connection,
-                                                                              const wire::Hello& hello) {
+Task<std::expected<std::shared_ptr<RpcSession>, Refused>> RpcServer::Impl::admit(ServerConnection& connection,
+                                                                                 const wire::Hello& hello) {
   auto role = check_role(connection, hello);
   if (!role) co_return std::unexpected(role.error());
   auto at = volumes.find(hello.volume());
@@ -335,14 +334,14 @@ Task<std::expected<std::shared_ptr<Session>, Refused>> RpcServer::Impl::admit(Co
 }
 
 /// The session of the Hello's token, if it is still there and its owner asks; else a new one.
-Task<std::shared_ptr<Session>> RpcServer::Impl::find_or_make(std::shared_ptr<VolumeState> volume,
-                                                             const wire::Hello& hello,
-                                                             const std::string& owner,
-                                                             wire::Welcome& welcome) {
+Task<std::shared_ptr<RpcSession>> RpcServer::Impl::find_or_make(std::shared_ptr<RpcVolume> volume,
+                                                                const wire::Hello& hello,
+                                                                const std::string& owner,
+                                                                wire::Welcome& welcome) {
   if (auto known = volume->by_token.find(hello.token()); known != volume->by_token.end()) {
     auto session = known->second;
     if (session->stored().owner == owner && !session->ended()) {
-      welcome.set_kind(session->restarted || hello.server_incarnation() != incarnation
+      welcome.set_kind(session->restarted || hello.server_incarnation() != volume->incarnation
                            ? wire::Welcome::RESTARTED
                            : wire::Welcome::RESUMED);
       co_return session;
@@ -361,19 +360,19 @@ Task<std::shared_ptr<Session>> RpcServer::Impl::find_or_make(std::shared_ptr<Vol
     co_return nullptr;
   }
   stored.number = *number;
-  auto session = std::make_shared<Session>(seams, executor, volume, stored, options);
+  auto session = std::make_shared<RpcSession>(seams, executor, volume, stored, options);
   volume->sessions[*number] = session;
   volume->by_token[stored.token] = session;
   welcome.set_kind(wire::Welcome::NEW);
   co_return session;
 }
 
-void RpcServer::Impl::welcome(Connection& connection, Session& session, wire::Welcome message) {
+void RpcServer::Impl::welcome(ServerConnection& connection, RpcSession& session, wire::Welcome message) {
   const auto& served = *session.volume()->served;
   message.set_version(kRpcVersion);
   message.set_session(session.number());
   message.set_token(session.stored().token);
-  message.set_server_incarnation(incarnation);
+  message.set_server_incarnation(session.volume()->incarnation);
   message.set_volume_incarnation(served.incarnation);
   put(message.mutable_volume(), served.id);
   put(message.mutable_lineage(), served.lineage);
@@ -383,7 +382,7 @@ void RpcServer::Impl::welcome(Connection& connection, Session& session, wire::We
                           message);
 }
 
-Task<Result<void>> RpcServer::Impl::serve_frames(Connection& connection, Session& session) {
+Task<Result<void>> RpcServer::Impl::serve_frames(ServerConnection& connection, RpcSession& session) {
   auto& framed = *connection.framed;
   while (true) {
     CO_TRY(auto frames, co_await framed.read());
@@ -400,7 +399,7 @@ Task<Result<void>> RpcServer::Impl::serve_frames(Connection& connection, Session
   }
 }
 
-Result<void> RpcServer::Impl::handle(Connection& connection, Session& session, const Frame& frame) {
+Result<void> RpcServer::Impl::handle(ServerConnection& connection, RpcSession& session, const Frame& frame) {
   TRY(seams.hlc.observe(frame.header.hlc));
   switch (static_cast<RpcFrame>(frame.header.type)) {
     case RpcFrame::kRequest:
@@ -422,7 +421,7 @@ Result<void> RpcServer::Impl::handle(Connection& connection, Session& session, c
 }
 
 /// The client has said goodbye: its session ends now, and it is told when that is done.
-Task<void> RpcServer::Impl::leave(std::shared_ptr<Session> session, Connection& connection,
+Task<void> RpcServer::Impl::leave(std::shared_ptr<RpcSession> session, ServerConnection& connection,
                                   std::uint64_t id) {
   auto at = volumes.find(session->volume()->served->name);
   if (at == volumes.end() || at->second != session->volume()) co_return;

@@ -11,40 +11,40 @@ using Done = Task<Result<void>>;
 
 constexpr std::uint32_t kDirectoryEntriesMax = 16384;  // the page's size in bytes is limited besides
 
-FileOps& ops_of(Serving& s) {
+FileOps& ops_of(RpcServing& s) {
   return *s.volume->served->ops;
 }
 
-void answer(Serving& s, const FileAttr& attr) {
+void answer(RpcServing& s, const FileAttr& attr) {
   put(s.reply.mutable_attr(), attr);
 }
 
-void answer(Serving& s, const Opened& opened) {
+void answer(RpcServing& s, const Opened& opened) {
   answer(s, opened.attr);
   s.reply.set_handle(opened.handle);
   s.reply.set_created(opened.created);
 }
 
-Done serve_lookup(Serving& s) {
+Done serve_lookup(RpcServing& s) {
   const auto& op = s.request.lookup();
   CO_TRY(auto attr, co_await ops_of(s).lookup(s.ctx, gfid_from(op.parent()), op.name()));
   answer(s, attr);
   co_return Result<void>();
 }
 
-Done serve_getattr(Serving& s) {
+Done serve_getattr(RpcServing& s) {
   CO_TRY(auto attr, co_await ops_of(s).getattr(s.ctx, gfid_from(s.request.getattr().gfid())));
   answer(s, attr);
   co_return Result<void>();
 }
 
-Done serve_readlink(Serving& s) {
+Done serve_readlink(RpcServing& s) {
   CO_TRY(auto target, co_await ops_of(s).readlink(s.ctx, gfid_from(s.request.readlink().gfid())));
   s.reply.set_text(std::move(target));
   co_return Result<void>();
 }
 
-Done serve_readdir(Serving& s) {
+Done serve_readdir(RpcServing& s) {
   const auto& op = s.request.readdir();
   const auto entries = std::min(op.max_entries(), kDirectoryEntriesMax);
   CO_TRY(auto page,
@@ -53,13 +53,13 @@ Done serve_readdir(Serving& s) {
   co_return Result<void>();
 }
 
-Done serve_statfs(Serving& s) {
+Done serve_statfs(RpcServing& s) {
   CO_TRY(auto space, co_await ops_of(s).statfs(s.ctx));
   put(s.reply.mutable_space(), space);
   co_return Result<void>();
 }
 
-Done serve_mknod(Serving& s) {
+Done serve_mknod(RpcServing& s) {
   const auto& op = s.request.mknod();
   const auto object = object_from(op.object());
   CO_TRY(auto attr, co_await ops_of(s).mknod(s.ctx, gfid_from(op.parent()), op.name(), object));
@@ -67,7 +67,7 @@ Done serve_mknod(Serving& s) {
   co_return Result<void>();
 }
 
-Done serve_mkdir(Serving& s) {
+Done serve_mkdir(RpcServing& s) {
   const auto& op = s.request.mkdir();
   const auto object = object_from(op.object());
   CO_TRY(auto attr, co_await ops_of(s).mkdir(s.ctx, gfid_from(op.parent()), op.name(), object));
@@ -75,14 +75,14 @@ Done serve_mkdir(Serving& s) {
   co_return Result<void>();
 }
 
-Done serve_symlink(Serving& s) {
+Done serve_symlink(RpcServing& s) {
   const auto& op = s.request.symlink();
   CO_TRY(auto attr, co_await ops_of(s).symlink(s.ctx, gfid_from(op.parent()), op.name(), op.target()));
   answer(s, attr);
   co_return Result<void>();
 }
 
-Done serve_create(Serving& s) {
+Done serve_create(RpcServing& s) {
   const auto& op = s.request.create();
   const auto object = object_from(op.object());
   CO_TRY(auto opened,
@@ -91,20 +91,20 @@ Done serve_create(Serving& s) {
   co_return Result<void>();
 }
 
-Done serve_link(Serving& s) {
+Done serve_link(RpcServing& s) {
   const auto& op = s.request.link();
   CO_TRY(auto attr, co_await ops_of(s).link(s.ctx, gfid_from(op.gfid()), gfid_from(op.parent()), op.name()));
   answer(s, attr);
   co_return Result<void>();
 }
 
-Done serve_rename(Serving& s) {
+Done serve_rename(RpcServing& s) {
   const auto& op = s.request.rename();
   co_return co_await ops_of(s).rename(s.ctx, gfid_from(op.from_parent()), op.from_name(),
                                       gfid_from(op.to_parent()), op.to_name(), op.flags());
 }
 
-Done serve_setattr(Serving& s) {
+Done serve_setattr(RpcServing& s) {
   const auto& op = s.request.setattr();
   CO_TRY(auto change, change_from(op));
   CO_TRY(auto attr, co_await ops_of(s).setattr(s.ctx, gfid_from(op.gfid()), change));
@@ -112,39 +112,39 @@ Done serve_setattr(Serving& s) {
   co_return Result<void>();
 }
 
-Done serve_getxattr(Serving& s) {
+Done serve_getxattr(RpcServing& s) {
   const auto& op = s.request.getxattr();
   CO_TRY(auto value, co_await ops_of(s).getxattr(s.ctx, gfid_from(op.gfid()), op.key()));
   s.reply_payload = Buffer::copy_of(value);
   co_return Result<void>();
 }
 
-Done serve_listxattr(Serving& s) {
+Done serve_listxattr(RpcServing& s) {
   CO_TRY(auto names, co_await ops_of(s).listxattr(s.ctx, gfid_from(s.request.listxattr().gfid())));
   CO_TRY(s.reply_payload, encode_names(names));
   co_return Result<void>();
 }
 
-Done serve_setxattr(Serving& s) {
+Done serve_setxattr(RpcServing& s) {
   const auto& op = s.request.setxattr();
   co_return co_await ops_of(s).setxattr(s.ctx, gfid_from(op.gfid()), op.key(), s.payload.text(), op.flags());
 }
 
-Done serve_open(Serving& s) {
+Done serve_open(RpcServing& s) {
   const auto& op = s.request.open();
   CO_TRY(auto opened, co_await ops_of(s).open(s.ctx, gfid_from(op.gfid()), op.flags()));
   answer(s, opened);
   co_return Result<void>();
 }
 
-Done serve_read(Serving& s) {
+Done serve_read(RpcServing& s) {
   const auto& op = s.request.read();
   CO_TRY(s.reply_payload,
          co_await ops_of(s).read(s.ctx, gfid_from(op.gfid()), op.handle(), op.offset(), op.length()));
   co_return Result<void>();
 }
 
-Done serve_write(Serving& s) {
+Done serve_write(RpcServing& s) {
   const auto& op = s.request.write();
   CO_TRY(auto written, co_await ops_of(s).write(s.ctx, gfid_from(op.gfid()), op.handle(), op.offset(),
                                                 std::move(s.payload), op.append()));
@@ -153,19 +153,19 @@ Done serve_write(Serving& s) {
   co_return Result<void>();
 }
 
-Done serve_fallocate(Serving& s) {
+Done serve_fallocate(RpcServing& s) {
   const auto& op = s.request.fallocate();
   co_return co_await ops_of(s).fallocate(s.ctx, gfid_from(op.gfid()), op.mode(), op.offset(), op.length());
 }
 
-Done serve_seek(Serving& s) {
+Done serve_seek(RpcServing& s) {
   const auto& op = s.request.seek();
   CO_TRY(auto offset, co_await ops_of(s).seek(s.ctx, gfid_from(op.gfid()), op.offset(), op.whence()));
   s.reply.set_number(offset);
   co_return Result<void>();
 }
 
-Done serve_copy_range(Serving& s) {
+Done serve_copy_range(RpcServing& s) {
   const auto& op = s.request.copy_range();
   CO_TRY(auto copied, co_await ops_of(s).copy_range(s.ctx, gfid_from(op.from()), op.from_offset(),
                                                     gfid_from(op.to()), op.to_offset(), op.length()));
@@ -174,14 +174,14 @@ Done serve_copy_range(Serving& s) {
 }
 
 /// Locks of others wait until the sessions of an earlier process have re-claimed theirs.
-Done wait_for_grace(Serving& s) {
+Done wait_for_grace(RpcServing& s) {
   while (!s.volume->grace.empty()) {
     CO_TRY(co_await s.volume->grace_over.wait());
   }
   co_return Result<void>();
 }
 
-Done serve_test_lock(Serving& s) {
+Done serve_test_lock(RpcServing& s) {
   const auto& op = s.request.test_lock();
   CO_TRY(auto lock, lock_from(op.lock()));
   CO_TRY(co_await wait_for_grace(s));
@@ -190,7 +190,7 @@ Done serve_test_lock(Serving& s) {
   co_return Result<void>();
 }
 
-Done serve_set_lock(Serving& s) {
+Done serve_set_lock(RpcServing& s) {
   const auto& op = s.request.set_lock();
   CO_TRY(auto lock, lock_from(op.lock()));
   const bool at_once = op.reclaim() || lock.type == FileLock::Type::kUnlock;
@@ -200,7 +200,7 @@ Done serve_set_lock(Serving& s) {
   co_return co_await ops_of(s).set_lock(s.ctx, gfid_from(op.gfid()), lock, op.wait());
 }
 
-Done serve_replay(Serving& s) {
+Done serve_replay(RpcServing& s) {
   CO_TRY(auto records, decode_records(s.payload, s.request.replay().records_bytes()));
   for (const auto& record : records) {
     CO_TRY(check_record(record));
@@ -208,11 +208,11 @@ Done serve_replay(Serving& s) {
   co_return co_await ops_of(s).replay(s.ctx, records);
 }
 
-Done refuse_unknown(Serving& s) {
+Done refuse_unknown(RpcServing& s) {
   co_return Error(EOPNOTSUPP).with("operation {}", static_cast<int>(s.request.op_case()));
 }
 
-Done route(Serving& s) {
+Done route(RpcServing& s) {
   const auto& r = s.request;
   switch (r.op_case()) {
     case Op::kLookup:
@@ -282,7 +282,7 @@ Done route(Serving& s) {
 
 }  // namespace
 
-Task<Result<void>> dispatch(Serving& serving) {
+Task<Result<void>> dispatch(RpcServing& serving) {
   const bool trusted = serving.role == RpcRole::kGeorep || serving.role == RpcRole::kNode;
   if (serving.request.has_replay() && !trusted)
     co_return Error(EPERM).with("only geo-replication and nodes replay records");

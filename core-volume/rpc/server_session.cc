@@ -39,7 +39,7 @@ void die_of_exception(const std::exception_ptr& failure) {
 
 }  // namespace
 
-void Session::attach(std::shared_ptr<FramedConnection> connection, RpcRole role) {
+void RpcSession::attach(std::shared_ptr<FramedConnection> connection, RpcRole role) {
   if (connection_) {
     connection_->on_written({});
     connection_->close();
@@ -58,7 +58,7 @@ void Session::attach(std::shared_ptr<FramedConnection> connection, RpcRole role)
   });
 }
 
-void Session::detach(const FramedConnection& connection) {
+void RpcSession::detach(const FramedConnection& connection) {
   if (connection_.get() != &connection) return;
   connection_->on_written({});
   connection_.reset();
@@ -68,7 +68,7 @@ void Session::detach(const FramedConnection& connection) {
     if (serving.request.sequence() == 0) serving.cancel.emit(asio::cancellation_type::all);
 }
 
-void Session::reconcile(const wire::Hello& hello) {
+void RpcSession::reconcile(const wire::Hello& hello) {
   std::set<std::uint64_t> pending(hello.pending().begin(), hello.pending().end());
   std::set<std::uint64_t> abandoned(hello.abandoned().begin(), hello.abandoned().end());
   for (auto& serving : running_) {
@@ -87,7 +87,7 @@ void Session::reconcile(const wire::Hello& hello) {
   }
 }
 
-Result<void> Session::check_bounds() const {
+Result<void> RpcSession::check_bounds() const {
   if (running_.size() >= kRunningMax)
     return Error(EPROTO).with("more than {} requests in flight", kRunningMax);
   if (answers_.size() >= kAnswersMax)
@@ -95,7 +95,7 @@ Result<void> Session::check_bounds() const {
   return {};
 }
 
-Result<void> Session::request(const Frame& frame) {
+Result<void> RpcSession::request(const Frame& frame) {
   finished_.clear();
   TRY(check_bounds());
   auto& serving = running_.emplace_back();
@@ -138,7 +138,7 @@ Result<void> Session::request(const Frame& frame) {
   return {};
 }
 
-void Session::acknowledge(const wire::Request& request) {
+void RpcSession::acknowledge(const wire::Request& request) {
   for (auto sequence : request.acknowledged()) {
     auto at = answers_.find(sequence);
     if (at != answers_.end() && at->second.done) answers_.erase(at);
@@ -146,7 +146,7 @@ void Session::acknowledge(const wire::Request& request) {
 }
 
 /// A sequence that was seen before is answered from the table, now or when its first instance is done.
-bool Session::answered_before(const wire::Request& request, std::uint64_t id) {
+bool RpcSession::answered_before(const wire::Request& request, std::uint64_t id) {
   if (request.sequence() == 0) return false;
   auto [at, fresh] = answers_.try_emplace(request.sequence());
   auto& answer = at->second;
@@ -156,7 +156,7 @@ bool Session::answered_before(const wire::Request& request, std::uint64_t id) {
   return true;
 }
 
-Task<void> Session::run(Servings::iterator serving, std::shared_ptr<Session> self) {
+Task<void> RpcSession::run(RpcServings::iterator serving, std::shared_ptr<RpcSession> self) {
   co_await asio::this_coro::throw_if_cancelled(false);
   if (serving->request.has_end_session()) {
     // Answered by end(): everything else must have ended before.
@@ -174,7 +174,7 @@ Task<void> Session::run(Servings::iterator serving, std::shared_ptr<Session> sel
   finish(*serving);
 }
 
-void Session::finish(Serving& serving) {
+void RpcSession::finish(RpcServing& serving) {
   held_bytes_ -= serving.cost_bytes;
   serving.payload = {};
   const auto head = header(RpcFrame::kReply, serving.id);
@@ -196,29 +196,29 @@ void Session::finish(Serving& serving) {
   wake_reader();
 }
 
-void Session::cancel(std::uint64_t id) {
+void RpcSession::cancel(std::uint64_t id) {
   for (auto& serving : running_)
     if (serving.id == id) return serving.cancel.emit(asio::cancellation_type::all);
 }
 
-bool Session::full() const {
+bool RpcSession::full() const {
   return held_bytes_ + (connection_ ? connection_->queued_bytes() : 0) > options_.session_bytes_max;
 }
 
-Task<void> Session::wait_for_room(const FramedConnection& connection) {
+Task<void> RpcSession::wait_for_room(const FramedConnection& connection) {
   while (full() && !ended_ && connection_.get() == &connection) {
     reader_waits_ = true;
     if (auto woken = co_await room_.wait(); !woken) co_return;
   }
 }
 
-void Session::wake_reader() {
+void RpcSession::wake_reader() {
   if (!reader_waits_) return;
   reader_waits_ = false;
   room_.notify_all();
 }
 
-void Session::notify(const Invalidation& change) {
+void RpcSession::notify(const Invalidation& change) {
   if (!connection_ || everything_changed_) return;
   changes_.push_back(change);
   if (changes_.size() > kChangesMax) {
@@ -228,7 +228,7 @@ void Session::notify(const Invalidation& change) {
   send_changes();
 }
 
-void Session::send_changes() {
+void RpcSession::send_changes() {
   while (!changes_.empty() && connection_ && connection_->queued_bytes() < kNotifyBehind_bytes) {
     wire::Notify notify;
     const auto count = std::min<std::size_t>(changes_.size(), kChangesPerFrame / 2);
@@ -239,14 +239,14 @@ void Session::send_changes() {
   }
 }
 
-FrameHeader Session::header(RpcFrame type, std::uint64_t id) const {
+FrameHeader RpcSession::header(RpcFrame type, std::uint64_t id) const {
   return {.type = static_cast<std::uint8_t>(type), .id = id, .hlc = seams_.hlc.last()};
 }
 
-void Session::undo_later(wire::Request request, wire::Reply reply) {
+void RpcSession::undo_later(wire::Request request, wire::Reply reply) {
   if (!needs_undo(request) || reply.error() != 0) return;
   ++undoing_;
-  auto task = [](std::shared_ptr<Session> self, wire::Request request, wire::Reply reply) -> Task<void> {
+  auto task = [](std::shared_ptr<RpcSession> self, wire::Request request, wire::Reply reply) -> Task<void> {
     OpContext ctx{.session = self->number()};
     co_await undo(*self->volume_->served->ops, ctx, request, reply);
     --self->undoing_;
@@ -258,7 +258,7 @@ void Session::undo_later(wire::Request request, wire::Reply reply) {
                  });
 }
 
-Task<void> Session::drain() {
+Task<void> RpcSession::drain() {
   ended_ = true;
   if (connection_) connection_->close();
   wake_reader();
@@ -269,7 +269,7 @@ Task<void> Session::drain() {
   }
 }
 
-Task<void> Session::end() {
+Task<void> RpcSession::end() {
   auto self = shared_from_this();
   co_await drain();
   volume_->end_grace_of(number());

@@ -18,12 +18,13 @@
 
 namespace polder {
 
-class Session;
+class RpcSession;
 
-struct VolumeState {
+struct RpcVolume {
   std::shared_ptr<ServedVolume> served;
-  std::map<std::uint32_t, std::shared_ptr<Session>> sessions;
-  std::map<std::string, std::shared_ptr<Session>> by_token;
+  std::uint64_t incarnation = 0;  // random, of this add_volume(): reply tables and handles live as long
+  std::map<std::uint32_t, std::shared_ptr<RpcSession>> sessions;
+  std::map<std::string, std::shared_ptr<RpcSession>> by_token;
   std::set<std::uint32_t> grace;  // sessions of an earlier process that have not re-claimed what they held
   Event grace_over;
   bool removing = false;
@@ -34,12 +35,12 @@ struct VolumeState {
 };
 
 /// One request on its way through the layers.
-struct Serving {
+struct RpcServing {
   std::uint64_t id = 0;
   wire::Request request;
   Buffer payload;
   OpContext ctx;
-  VolumeState* volume = nullptr;
+  RpcVolume* volume = nullptr;
   RpcRole role = RpcRole::kClient;
 
   wire::Reply reply;
@@ -52,14 +53,14 @@ struct Serving {
 };
 
 /// Calls the volume's FileOps; fills reply and reply_payload. Enforces role and read-only.
-Task<Result<void>> dispatch(Serving& serving);
+Task<Result<void>> dispatch(RpcServing& serving);
 /// Takes back what a request whose caller gave up has opened or locked.
 Task<void> undo(FileOps& ops, const OpContext& ctx, const wire::Request& request, const wire::Reply& reply);
 
-class Session : public std::enable_shared_from_this<Session> {
+class RpcSession : public std::enable_shared_from_this<RpcSession> {
  public:
-  Session(Seams& seams, asio::any_io_executor executor, std::shared_ptr<VolumeState> volume,
-          StoredSession stored, const RpcServerOptions& options)
+  RpcSession(Seams& seams, asio::any_io_executor executor, std::shared_ptr<RpcVolume> volume,
+             StoredSession stored, const RpcServerOptions& options)
       : seams_(seams),
         executor_(std::move(executor)),
         volume_(std::move(volume)),
@@ -68,7 +69,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   const StoredSession& stored() const { return stored_; }
   std::uint32_t number() const { return stored_.number; }
-  const std::shared_ptr<VolumeState>& volume() const { return volume_; }
+  const std::shared_ptr<RpcVolume>& volume() const { return volume_; }
 
   /// `connection` speaks for the session from now on; an older one is closed.
   void attach(std::shared_ptr<FramedConnection> connection, RpcRole role);
@@ -109,13 +110,13 @@ class Session : public std::enable_shared_from_this<Session> {
     wire::Reply reply;
     std::string message;  // the reply as it was sent
   };
-  using Servings = std::list<Serving>;
+  using RpcServings = std::list<RpcServing>;
 
   Result<void> check_bounds() const;
   void acknowledge(const wire::Request& request);
   bool answered_before(const wire::Request& request, std::uint64_t id);
-  Task<void> run(Servings::iterator serving, std::shared_ptr<Session> self);
-  void finish(Serving& serving);
+  Task<void> run(RpcServings::iterator serving, std::shared_ptr<RpcSession> self);
+  void finish(RpcServing& serving);
   void send_changes();
   void wake_reader();
   FrameHeader header(RpcFrame type, std::uint64_t id) const;
@@ -123,7 +124,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   Seams& seams_;
   asio::any_io_executor executor_;
-  std::shared_ptr<VolumeState> volume_;  // which lists us: a circle that remove_volume() opens
+  std::shared_ptr<RpcVolume> volume_;  // which lists us: a circle that remove_volume() opens
   StoredSession stored_;
   const RpcServerOptions& options_;
   RpcRole role_ = RpcRole::kClient;
@@ -133,8 +134,8 @@ class Session : public std::enable_shared_from_this<Session> {
   Event room_;
   bool reader_waits_ = false;
 
-  Servings running_;
-  Servings finished_;  // freed at the next request, when surely none of them is on the stack any more
+  RpcServings running_;
+  RpcServings finished_;  // freed at the next request, when surely none of them is on the stack any more
   std::size_t held_bytes_ = 0;
   std::uint64_t requests_total_ = 0;
   std::unordered_map<std::uint64_t, Answer> answers_;

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// SimNetwork: the network of a simulated world; each node gets a Transport from it. Streams behave as TCP
+// does: ordered bytes, delayed by a seeded random time, torn at random places, stopped by partitions, lost by
+// resets. Certificates are checked as a handshake would, without the cryptography of one. Loop thread only.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/transport.h"
+#include "tests/support/sim_clock.h"
+
+namespace polder {
+
+class SimNetwork {
+ public:
+  /// A connection whose path is blocked for so long breaks, as keepalive and TCP_USER_TIMEOUT do it.
+  static constexpr nanoseconds kPatience = std::chrono::seconds(30);
+  /// Bytes under way or unread in one direction before the writer waits.
+  static constexpr std::size_t kWindow_bytes = 256 << 10;
+
+  SimNetwork(SimClock& clock, std::uint64_t seed);
+  ~SimNetwork();
+
+  /// The transport of the processes on `host`. Unix sockets reach only the same host, without delay, with
+  /// uid 0 on both sides. Outlived by nothing: the network's state lives as long as anybody uses it.
+  std::unique_ptr<Transport> transport(const std::string& host);
+
+  /// One-way delay of each piece sent from now on.
+  void set_delay(nanoseconds least, nanoseconds most);
+  /// Nothing from `from` reaches `to`: bytes wait, and flow again if unblock() comes within kPatience.
+  void block(const std::string& from, const std::string& to);
+  void unblock(const std::string& from, const std::string& to);
+  /// Both directions between the two.
+  void partition(const std::string& a, const std::string& b);
+  void heal(const std::string& a, const std::string& b);
+  /// Breaks every connection between the two; what was under way is lost.
+  void reset(const std::string& a, const std::string& b);
+  /// The host's kernel closes everything its processes had: their listeners end, their peers see ECONNRESET.
+  void kill_processes(const std::string& host);
+  /// Bytes delivered so far from one host to another: what a link would have carried.
+  std::uint64_t carried_bytes(const std::string& from, const std::string& to) const;
+
+  struct State;
+
+ private:
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace polder
