@@ -107,7 +107,7 @@ Task<Result<void>> ClientLink::connect() {
     const auto& endpoint = options_.endpoints[endpoint_];
     auto connected = co_await connect_to(endpoint);
     if (connected) co_return connected;
-    last = std::move(connected).error().with("{}", endpoint.text());
+    last = std::move(connected).error();
     endpoint_ = (endpoint_ + 1) % options_.endpoints.size();
     if (co_await is_cancelled()) break;
   }
@@ -132,7 +132,7 @@ Task<Result<void>> ClientLink::connect_to(const Endpoint& endpoint) {
   auto welcome = co_await with_deadline<wire::Welcome>(seams_.clock, deadline, greet(connection));
   if (!welcome) {
     connection->close();
-    co_return std::move(welcome).error();
+    co_return std::move(welcome).error().with("{}", endpoint.text());
   }
   connection_ = connection;
   state_ = State::kReclaiming;

@@ -25,6 +25,11 @@ std::string owner_of(const PeerIdentity& peer) {
   return fmt::format("{}@{}", peer.common_name, peer.ca_fingerprint);
 }
 
+/// The errno travels as the reason's kind; its text would only be said twice.
+std::string reason_of(const Error& error) {
+  return error.context().empty() ? error.message() : std::string(error.context());
+}
+
 std::string name_of(const PeerIdentity& peer) {
   return peer.uid ? fmt::format("uid {}", *peer.uid) : peer.common_name;
 }
@@ -306,7 +311,7 @@ std::expected<RpcRole, Refused> RpcServer::Impl::check_role(const ServerConnecti
   if (!sane || hello.volume().size() > 255 || hello.client_name().size() > kClientNameMax_bytes)
     return std::unexpected(Refused{R::UNKNOWN, "malformed Hello"});
   auto role = options.role(connection.framed->peer(), hello.volume());
-  if (!role) return std::unexpected(Refused{R::NOT_ALLOWED, role.error().message()});
+  if (!role) return std::unexpected(Refused{R::NOT_ALLOWED, reason_of(role.error())});
   return *role;
 }
 
@@ -318,7 +323,7 @@ Task<std::expected<std::shared_ptr<RpcSession>, Refused>> RpcServer::Impl::admit
   if (at == volumes.end()) {
     auto why = options.why_absent(hello.volume());
     const auto reason = why.is(ENOENT) ? wire::Refusal::NO_SUCH_VOLUME : wire::Refusal::NOT_STARTED;
-    co_return std::unexpected(Refused{reason, why.message()});
+    co_return std::unexpected(Refused{reason, reason_of(why)});
   }
   auto volume = at->second;
   wire::Welcome message;
