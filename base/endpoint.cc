@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/transport.h"

@@ -4,7 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
 #include <thread>
+#include <vector>
 
 #include "base/clock.h"
 #include "tests/support/sim_clock.h"

@@ -2,6 +2,9 @@
 // The plain values: Error, Result and its macros, Buffer, Gfid, Random.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <algorithm>
+#include <set>
+#include <vector>
 
 #include "base/buffer.h"
 #include "base/gfid.h"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tests/support/sim_clock.h"
 
+#include <algorithm>
+
 #include "base/suspend.h"
 
 namespace polder {
