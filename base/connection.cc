@@ -48,7 +48,7 @@ class Pieces {
 
 class SocketStream final : public Stream {
  public:
-  explicit SocketStream(std::shared_ptr<Connection> connection) : connection_(std::move(connection)) {}
+  explicit SocketStream(std::shared_ptr<SocketConnection> connection) : connection_(std::move(connection)) {}
   ~SocketStream() override { connection_->close(); }
 
   Task<Result<std::size_t>> read_some(Bytes out) override { return connection_->read_some(out); }
@@ -58,16 +58,16 @@ class SocketStream final : public Stream {
   const std::string& protocol() const override { return connection_->protocol(); }
 
  private:
-  std::shared_ptr<Connection> connection_;
+  std::shared_ptr<SocketConnection> connection_;
 };
 
 }  // namespace
 
-std::unique_ptr<Stream> make_socket_stream(std::shared_ptr<Connection> connection) {
+std::unique_ptr<Stream> make_socket_stream(std::shared_ptr<SocketConnection> connection) {
   return std::make_unique<SocketStream>(std::move(connection));
 }
 
-Result<void> Connection::identify_unix_peer(std::string protocol) {
+Result<void> SocketConnection::identify_unix_peer(std::string protocol) {
   ucred credentials{};
   socklen_t size = sizeof credentials;
   if (::getsockopt(socket_.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
@@ -80,7 +80,7 @@ Result<void> Connection::identify_unix_peer(std::string protocol) {
   return {};
 }
 
-Task<Result<void>> Connection::handshake(std::shared_ptr<TlsContext> context, std::string protocol) {
+Task<Result<void>> SocketConnection::handshake(std::shared_ptr<TlsContext> context, std::string protocol) {
   auto self = shared_from_this();
   context_ = std::move(context);
   CO_TRY(tls_, context_->session(socket_.native_handle()));
@@ -108,7 +108,7 @@ Task<Result<void>> Connection::handshake(std::shared_ptr<TlsContext> context, st
   co_return Result<void>();
 }
 
-Task<Result<void>> Connection::wait(Wait what) {
+Task<Result<void>> SocketConnection::wait(Wait what) {
   if (co_await is_cancelled()) co_return Error(ECANCELED);
   boost::system::error_code failure;
   co_await socket_.async_wait(what, asio::redirect_error(asio::use_awaitable, failure));
@@ -118,13 +118,13 @@ Task<Result<void>> Connection::wait(Wait what) {
   co_return Result<void>();
 }
 
-Result<Connection::Attempt> Connection::plain_result(ssize_t count, Wait direction) {
+Result<SocketConnection::Attempt> SocketConnection::plain_result(ssize_t count, Wait direction) {
   if (count >= 0) return Attempt{static_cast<std::size_t>(count), {}};
   if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return Attempt{0, direction};
   return errno == EPIPE ? Error(EPIPE) : Error(ECONNRESET).with("{}", Error(errno).message());
 }
 
-Result<Connection::Attempt> Connection::tls_result(int outcome, std::size_t bytes) {
+Result<SocketConnection::Attempt> SocketConnection::tls_result(int outcome, std::size_t bytes) {
   if (outcome == 1) return Attempt{bytes, {}};
   switch (SSL_get_error(tls_.get(), outcome)) {
     case SSL_ERROR_WANT_READ:
@@ -139,7 +139,7 @@ Result<Connection::Attempt> Connection::tls_result(int outcome, std::size_t byte
   }
 }
 
-Result<Connection::Attempt> Connection::try_read(Bytes out) {
+Result<SocketConnection::Attempt> SocketConnection::try_read(Bytes out) {
   if (!tls_) {
     return plain_result(::recv(socket_.native_handle(), out.data(), out.size(), MSG_DONTWAIT),
                         Wait::wait_read);
@@ -150,7 +150,7 @@ Result<Connection::Attempt> Connection::try_read(Bytes out) {
   return tls_result(outcome, count);
 }
 
-Task<Result<std::size_t>> Connection::read_some(Bytes out) {
+Task<Result<std::size_t>> SocketConnection::read_some(Bytes out) {
   auto self = shared_from_this();
   if (out.empty()) co_return Error(EINVAL).with("read of 0 bytes");
   // Else a peer that sends without a pause would keep every other task of the loop from running.
@@ -167,7 +167,7 @@ Task<Result<std::size_t>> Connection::read_some(Bytes out) {
   }
 }
 
-Task<Result<void>> Connection::write(std::span<const ConstBytes> pieces) {
+Task<Result<void>> SocketConnection::write(std::span<const ConstBytes> pieces) {
   auto self = shared_from_this();
   if (closed_ || !established_) co_return Error(ECONNRESET);
   if (writing_) co_return Error(EBUSY).with("two writes on one stream at a time");
@@ -183,7 +183,7 @@ Task<Result<void>> Connection::write(std::span<const ConstBytes> pieces) {
   co_return written;
 }
 
-Task<Result<void>> Connection::write_plain(std::span<const ConstBytes> pieces) {
+Task<Result<void>> SocketConnection::write_plain(std::span<const ConstBytes> pieces) {
   Pieces left(pieces);
   while (!left.done()) {
     std::array<iovec, kMaxPieces> vector;
@@ -200,7 +200,7 @@ Task<Result<void>> Connection::write_plain(std::span<const ConstBytes> pieces) {
   co_return Result<void>();
 }
 
-Task<Result<void>> Connection::write_tls(std::span<const ConstBytes> pieces) {
+Task<Result<void>> SocketConnection::write_tls(std::span<const ConstBytes> pieces) {
   record_.clear();
   record_.reserve(kRecordSize_bytes);
   for (ConstBytes piece : pieces) {
@@ -223,7 +223,7 @@ Task<Result<void>> Connection::write_tls(std::span<const ConstBytes> pieces) {
   co_return co_await write_records(record_);
 }
 
-Task<Result<void>> Connection::write_records(ConstBytes bytes) {
+Task<Result<void>> SocketConnection::write_records(ConstBytes bytes) {
   while (!bytes.empty()) {
     std::size_t count = 0;
     ERR_clear_error();
@@ -238,7 +238,7 @@ Task<Result<void>> Connection::write_records(ConstBytes bytes) {
   co_return Result<void>();
 }
 
-void Connection::close() {
+void SocketConnection::close() {
   if (closed_) return;
   closed_ = true;
   // Tells the other side that this end is deliberate, unless it would land in the middle of a record.

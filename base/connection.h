@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Connection: one connected socket, with or without TLS, as a Stream. Bytes are sent and taken at once where
-// the socket allows it; a task waits in the loop only when it does not.
+// SocketConnection: one connected socket, with or without TLS, as a Stream. Bytes are sent and taken at once
+// where the socket allows it; a task waits in the loop only when it does not.
 #pragma once
 #include <boost/asio/generic/stream_protocol.hpp>
 
@@ -13,9 +13,9 @@ namespace polder {
 using GenericSocket = boost::asio::generic::stream_protocol::socket;
 
 /// Kept alive by its Stream and by the operations that run on it.
-class Connection : public std::enable_shared_from_this<Connection> {
+class SocketConnection : public std::enable_shared_from_this<SocketConnection> {
  public:
-  explicit Connection(GenericSocket socket) : socket_(std::move(socket)) {}
+  explicit SocketConnection(GenericSocket socket) : socket_(std::move(socket)) {}
 
   /// TLS: shakes hands and finds out who is there. `protocol`: what must be agreed on, empty for any.
   Task<Result<void>> handshake(std::shared_ptr<TlsContext> context, std::string protocol);
@@ -56,6 +56,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool closed_ = false;
 };
 
-std::unique_ptr<Stream> make_socket_stream(std::shared_ptr<Connection> connection);
+std::unique_ptr<Stream> make_socket_stream(std::shared_ptr<SocketConnection> connection);
 
 }  // namespace polder

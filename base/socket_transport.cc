@@ -156,7 +156,7 @@ struct ListenerState {
   }
 };
 
-Task<Result<void>> establish(ListenerState& state, Connection& connection) {
+Task<Result<void>> establish(ListenerState& state, SocketConnection& connection) {
   if (!state.tls) co_return connection.identify_unix_peer(state.protocols[0]);
   nanoseconds deadline = real_clock().boot_time() + kHandshakeLimit;
   co_return co_await with_deadline(real_clock(), deadline, connection.handshake(state.tls, {}));
@@ -164,7 +164,7 @@ Task<Result<void>> establish(ListenerState& state, Connection& connection) {
 
 Task<void> welcome(std::shared_ptr<ListenerState> state, GenericSocket socket) {
   std::string from = peer_text(socket.native_handle());
-  auto connection = std::make_shared<Connection>(std::move(socket));
+  auto connection = std::make_shared<SocketConnection>(std::move(socket));
   auto established = co_await establish(*state, *connection);
   if (established && !state->closed) {
     state->ready.push_back(make_socket_stream(std::move(connection)));
@@ -313,7 +313,7 @@ class SocketTransport final : public Transport {
   static Task<Result<std::unique_ptr<Stream>>> connect_unix(const Endpoint& to, std::string protocol) {
     CO_TRY(auto address, unix_address(to.host));
     CO_TRY(auto socket, co_await connect_to(address));
-    auto connection = std::make_shared<Connection>(std::move(socket));
+    auto connection = std::make_shared<SocketConnection>(std::move(socket));
     CO_TRY(connection->identify_unix_peer(std::move(protocol)));
     co_return make_socket_stream(std::move(connection));
   }
@@ -323,7 +323,7 @@ class SocketTransport final : public Transport {
     if (!identity) co_return Error(EINVAL).with("TLS needs an identity");
     CO_TRY(auto tls, TlsContext::connector(std::move(identity), protocol));
     CO_TRY(auto socket, co_await connect_tcp(to));
-    auto connection = std::make_shared<Connection>(std::move(socket));
+    auto connection = std::make_shared<SocketConnection>(std::move(socket));
     nanoseconds deadline = real_clock().boot_time() + kHandshakeLimit;
     auto done =
         co_await with_deadline(real_clock(), deadline, connection->handshake(tls, std::move(protocol)));
