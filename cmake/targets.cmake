@@ -74,8 +74,14 @@ function(polder_test name)
   target_link_libraries(${name} PRIVATE polder_options polder_asio ${A_DEPS} GTest::gmock GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   polder_use_pch(${name})
-  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}:"
-    PROPERTIES LABELS "${A_LABELS}" TIMEOUT 300 RUN_SERIAL "${A_SERIAL}")
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}:")
+  # Not by its PROPERTIES: several labels there are torn apart, and take the properties after them along.
+  set(properties "${CMAKE_CURRENT_BINARY_DIR}/${name}_properties.cmake")
+  file(WRITE "${properties}" "foreach(test IN LISTS ${name}_TESTS)
+  set_tests_properties(\"\${test}\" PROPERTIES LABELS \"${A_LABELS}\" TIMEOUT 300 RUN_SERIAL \"${A_SERIAL}\")
+endforeach()
+")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${properties}")
 endfunction()
 
 # A test that is a script. It finds the programs through POLDER_BIN.

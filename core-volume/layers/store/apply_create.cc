@@ -140,6 +140,7 @@ Result<void> Store::set_name_if_exists(const FdRef& dir, const EntryName& at, co
 Result<void> Store::set_name(const FdRef& dir, const EntryName& at, const Gfid& gfid, bool is_directory) {
   auto hex = gfid.hex();
   if (is_directory) {
+    set_orphan_directory(gfid, false);
     auto tmp_name = hex + ".entry";
     (void)disk_.unlink(tmp_.fd(), tmp_name);
     TRY(disk_.symlink("../" + hex, tmp_.fd(), tmp_name));

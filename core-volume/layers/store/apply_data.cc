@@ -64,8 +64,11 @@ Result<void> Store::apply_write(const Record& record, ConstBytes data) {
   Object object{*fd, {}, {}};
   if (!data.empty()) {
     TRY(auto meta, meta_of(object));
-    if (!bytes_are_newer(meta, record)) {
-      TRY(disk_.pwrite((*fd)->fd(), data, record.offset));
+    Result<void> written;
+    if (!bytes_are_newer(meta, record)) written = disk_.pwrite((*fd)->fd(), data, record.offset);
+    if (!written) {  // a part of the bytes may be there: then the times must tell
+      (void)set_times(object, {0, UTIME_OMIT}, layout::to_timespec(record.time_ns));
+      return written;
     }
   }
   return set_times(object, {0, UTIME_OMIT}, layout::to_timespec(record.time_ns));

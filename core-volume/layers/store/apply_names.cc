@@ -23,7 +23,7 @@ Result<void> Store::apply_unlink(const Record& record, const ApplyHints& hints) 
   if (parent) {
     TRY(auto entry, find_entry(parent->fd(), at.name));
     if (entry && entry->gfid == record.gfid) {
-      if (record.last_link && hints.keep_object && !entry->directory) {
+      if (record.last_link && hints.keep_object) {
         TRY(mark_orphan(record.gfid));
       }
       TRY(disk_.unlink(parent->fd(), at.name));
@@ -42,14 +42,22 @@ Result<void> Store::drop_object(const Gfid& gfid, bool last_link, std::uint64_t 
   if (!object) return std::move(object).error();
   if (!last_link) return stamp(gfid, time_ns);
   if (object->is(S_IFDIR)) {
-    TRY(disk_.unlink(dirs_.fd(), gfid.hex(), AT_REMOVEDIR).with("remove directory {}", gfid.hex()));
-    fds_.erase(FdCache::Kind::kDirectory, gfid);
-    return {};
+    if (!hints.keep_object) return remove_directory(gfid);
+    set_orphan_directory(gfid, true);
+    return stamp(gfid, time_ns);
   }
   // Folded again it may have a name for a while that a later record removes.
   bool still_named = object->native.st_nlink > 1;
   if (hints.keep_object || still_named) return stamp(gfid, time_ns);
   return remove_index_link(gfid);
+}
+
+Result<void> Store::remove_directory(const Gfid& gfid) {
+  auto removed = disk_.unlink(dirs_.fd(), gfid.hex(), AT_REMOVEDIR);
+  fds_.erase(FdCache::Kind::kDirectory, gfid);
+  if (!removed && !removed.failed_with(ENOENT))
+    return std::move(removed).with("remove directory {}", gfid.hex());
+  return {};
 }
 
 Result<void> Store::remove_index_link(const Gfid& gfid) {
@@ -103,7 +111,7 @@ Result<void> Store::rename_entry(const Record& record, const FdRef& from_dir, co
   const bool at_from = from && from->gfid == record.gfid;
   const bool at_to = to && to->gfid == record.gfid;
   const bool displaces = to && !record.displaced.is_nil() && to->gfid == record.displaced;
-  if (displaces && record.last_link && hints.keep_object && !to->directory) {
+  if (displaces && record.last_link && hints.keep_object) {
     TRY(mark_orphan(record.displaced));
   }
 
@@ -212,25 +220,6 @@ Result<void> Store::remove_all_names(const Gfid& gfid, ino_t inode) {
       listings_.changed(*parent);
     }
   }
-  return {};
-}
-
-/// Before the name goes: a kill in between leaves a marker of an object that has names, which reap() sees.
-Result<void> Store::mark_orphan(const Gfid& gfid) {
-  TRY(disk_.open(orphans_.fd(), gfid.hex(), O_WRONLY | O_CREAT | O_NOFOLLOW, 0600)
-          .with("mark orphan {}", gfid.hex()));
-  return {};
-}
-
-Result<void> Store::reap(const Gfid& gfid) {
-  auto lock = stripes_.exclusive({Stripes::object(gfid)});
-  auto object = locate(gfid);
-  if (!object && !object.failed_with(ESTALE)) return std::move(object).error();
-  if (object && !object->is(S_IFDIR) && object->native.st_nlink == 1) {
-    TRY(remove_index_link(gfid));
-  }
-  auto removed = disk_.unlink(orphans_.fd(), gfid.hex());
-  if (!removed && !removed.failed_with(ENOENT)) return removed;
   return {};
 }
 

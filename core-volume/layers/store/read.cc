@@ -62,12 +62,20 @@ Result<FileAttr> Store::entry_attr(const FdRef& dir, const Gfid& parent, const s
 Result<FileAttr> Store::attr_locked(const Gfid& gfid) {
   TRY(auto object, locate(gfid));
   TRY(auto meta, meta_of(object));
-  return make_attr(meta, object.native);
+  auto attr = make_attr(meta, object.native);
+  if (attr.is_directory() && is_orphan_directory(gfid)) attr.nlink = 0;
+  return attr;
 }
 
 Result<FileAttr> Store::attr(const Gfid& gfid) {
   auto lock = stripes_.shared(Stripes::object(gfid));
   return attr_locked(gfid);
+}
+
+Result<std::uint64_t> Store::size(const Gfid& gfid) {
+  TRY(auto fd, shared_file(gfid));
+  TRY(auto native, disk_.fstat(fd->fd()));
+  return static_cast<std::uint64_t>(native.st_size);
 }
 
 Result<ObjectState> Store::state(const Gfid& gfid) {
@@ -168,7 +176,9 @@ Result<std::string> Store::get_xattr(const Gfid& gfid, const std::string& key) {
   if (layout::is_hidden(key)) return Error(ENODATA);
   auto lock = stripes_.shared(Stripes::object(gfid));
   TRY(auto object, locate(gfid));
-  return raw_xattr(object, key);
+  auto value = raw_xattr(object, key);
+  if (value.failed_with(EOPNOTSUPP)) return Error(ENODATA);  // an ACL of a symlink: cannot be there
+  return value;
 }
 
 Result<std::vector<std::string>> Store::list_xattr(const Gfid& gfid) {

@@ -122,6 +122,7 @@ Result<std::unique_ptr<Store>> Store::open(Disk& disk, const std::string& path, 
   TRY(lock_brick(disk, store->root_.fd(), path));
   TRY(store->open_directories().with("brick {}", path));
   TRY(store->empty_tmp().with("empty {}/{}", path, layout::kTmp));
+  TRY(store->load_orphan_directories());
   return store;
 }
 
@@ -264,25 +265,6 @@ Result<layout::Meta> Store::meta_of(const Object& object) {
     return Error(EUCLEAN).with("an object of brick {} has lost its {}", path_, layout::kMetaKey);
   if (!packed) return std::move(packed).error();
   return layout::unpack_meta(*packed);
-}
-
-Result<bool> Store::is_orphan(const Gfid& gfid) {
-  auto found = disk_.stat(orphans_.fd(), gfid.hex());
-  if (found.failed_with(ENOENT)) return false;
-  if (!found) return std::move(found).error();
-  return true;
-}
-
-Result<std::vector<Gfid>> Store::orphans() {
-  TRY(auto entries, disk_.list(orphans_.fd()));
-  std::vector<Gfid> gfids;
-  for (const auto& entry : entries) {
-    auto gfid = Gfid::parse(entry.name);
-    if (!gfid) return std::move(gfid).error().with("{}/{}", layout::kOrphans, entry.name);
-    gfids.push_back(*gfid);
-  }
-  std::ranges::sort(gfids);
-  return gfids;
 }
 
 Result<void> Store::fsync(const Gfid& gfid, bool data_only) {

@@ -8,7 +8,9 @@
 // Errors: ESTALE when an object is gone, EUCLEAN when the brick holds what Polder did not write.
 #pragma once
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -61,6 +63,7 @@ class Store {
   // Looking. trusted.polder.* is never there.
   Result<FileAttr> lookup(const Gfid& parent, const std::string& name);  // ENOENT, ENOTDIR
   Result<FileAttr> attr(const Gfid& gfid);
+  Result<std::uint64_t> size(const Gfid& gfid);  // of a regular file: EISDIR, EINVAL
   /// All that a kCreate record of the object needs, with every visible xattr.
   Result<ObjectState> state(const Gfid& gfid);
   /// Where a directory's entry is; ENODATA for the root.
@@ -179,12 +182,16 @@ class Store {
   Result<void> clear_name(const FdRef& dir, const EntryName& at, const Gfid& gfid);
   Result<void> moved(const Gfid& gfid, const EntryName& to, std::uint64_t time_ns);
   Result<void> drop_object(const Gfid& gfid, bool last_link, std::uint64_t time_ns, const ApplyHints& hints);
+  Result<void> remove_directory(const Gfid& gfid);
   Result<void> remove_index_link(const Gfid& gfid);
   Result<void> remove_all_names(const Gfid& gfid, ino_t inode);
   static bool bytes_are_newer(const layout::Meta& meta, const Record& record);
   Result<void> change_extent(const FdRef& file, const Record& record);
   Result<void> zero_by_hand(const FdRef& file, const Record& record);
   Result<void> mark_orphan(const Gfid& gfid);
+  Result<void> load_orphan_directories();
+  bool is_orphan_directory(const Gfid& gfid);
+  void set_orphan_directory(const Gfid& gfid, bool orphan);
 
   Disk& disk_;
   const std::string path_;
@@ -195,6 +202,8 @@ class Store {
   Stripes stripes_;
   ListingCache listings_;
   DirectoryTimes directory_times_;
+  std::mutex orphans_mutex_;
+  std::set<Gfid> orphan_directories_;  // removed while open: no inode's link count says so
 };
 
 struct ScanItem {

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "core-volume/graph/brick.h"
+
+#include "base/hlc.h"
+#include "base/on_worker.h"
+
+namespace polder {
+
+Brick::Brick(Seams& seams, BrickConfig config, std::unique_ptr<Store> store, std::unique_ptr<Journal> journal)
+    : seams_(seams),
+      config_(std::move(config)),
+      store_(std::move(store)),
+      journal_(std::move(journal)),
+      ordering_(seams, *journal_, *store_, config_.ordering),
+      barrier_(ordering_, seams.clock),
+      locks_(barrier_, seams.clock) {}
+
+Result<void> Brick::format(Seams& seams, const std::string& path, const BrickIdentity& identity) {
+  return Store::format(seams.disk, path, identity, seams.hlc.next().ns);
+}
+
+Task<Result<std::unique_ptr<Brick>>> Brick::start(Seams& seams, BrickConfig config) {
+  std::unique_ptr<Store> store;
+  std::unique_ptr<Journal> journal;
+  CO_TRY(co_await on_worker(seams.workers, [&]() -> Result<void> {
+    StoreOptions options{.volume = config.volume, .brick = config.brick, .open_files = config.open_files};
+    TRY(store, Store::open(seams.disk, config.path, options));
+    JournalIdentity identity{store->identity().lineage, store->identity().set, config.term};
+    auto opened = Journal::open(seams, config.path + "/" + layout::kChangelog, identity, config.journal);
+    if (!opened) return std::move(opened).error().with("log of brick {}", config.path);
+    journal = std::move(*opened);
+    return {};
+  }));
+  const bool had_clients = journal->appended_index() != 0;
+  std::unique_ptr<Brick> brick(new Brick(seams, std::move(config), std::move(store), std::move(journal)));
+  CO_TRY(co_await brick->ordering_.start());
+  if (had_clients && brick->config_.lock_grace.count() > 0)
+    brick->locks_.start_grace(brick->config_.lock_grace);
+  co_return brick;
+}
+
+Task<Result<void>> Brick::stop() {
+  auto stopped = co_await ordering_.stop();
+  auto synced = co_await on_worker(seams_.workers, [&] { return store_->syncfs(); });
+  if (!stopped) co_return stopped;
+  co_return synced;
+}
+
+}  // namespace polder

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Brick: one brick of this process, put together: locks(barrier(ordering(journal, store))) over one
+// directory.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "base/seams.h"
+#include "changelog/journal/journal.h"
+#include "core-volume/layers/barrier/barrier_layer.h"
+#include "core-volume/layers/locks/locks_layer.h"
+#include "core-volume/layers/ordering/ordering.h"
+#include "core-volume/layers/store/store.h"
+
+namespace polder {
+
+struct BrickConfig {
+  std::string path;  // absolute
+  Gfid volume;       // expected; nil: whatever the directory says (export, inspection)
+  Gfid brick;        // expected; nil: likewise
+  std::uint64_t term = 1;
+  std::size_t open_files = 1024;
+  /// Clients claim their locks again before others get any: only after a start that follows an earlier one.
+  nanoseconds lock_grace = std::chrono::seconds(10);
+  JournalOptions journal;
+  OrderingOptions ordering;
+};
+
+class Brick {
+ public:
+  /// Makes a new brick in an empty directory (Store::format). Blocks: call it on a worker.
+  static Result<void> format(Seams& seams, const std::string& path, const BrickIdentity& identity);
+
+  /// Opens directory and log, redoes what a killed process left, starts the background work. Errors name the
+  /// brick and what is wrong with it. `seams` outlives the brick.
+  static Task<Result<std::unique_ptr<Brick>>> start(Seams& seams, BrickConfig config);
+  /// After the last operation from above has ended. Syncs the log and the file system; the brick is closed
+  /// when the object is destroyed. Must be called before that.
+  Task<Result<void>> stop();
+
+  FileOps& top() { return locks_; }
+  InvalidationSource& invalidations() { return ordering_; }
+  OrderingLayer& ordering() { return ordering_; }
+  LocksLayer& locks() { return locks_; }
+  BarrierLayer& barrier() { return barrier_; }
+  Journal& journal() { return *journal_; }
+  Store& store() { return *store_; }
+  const BrickConfig& config() const { return config_; }
+  const BrickIdentity& identity() const { return store_->identity(); }
+
+ private:
+  Brick(Seams& seams, BrickConfig config, std::unique_ptr<Store> store, std::unique_ptr<Journal> journal);
+
+  Seams& seams_;
+  const BrickConfig config_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Journal> journal_;
+  OrderingLayer ordering_;
+  BarrierLayer barrier_;
+  LocksLayer locks_;
+};
+
+}  // namespace polder

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// OrderingLayer: what all changes share: keys, append and apply, and what follows on the loop.
+#include "base/crash_point.h"
+#include "base/hlc.h"
+#include "base/log.h"
+#include "base/on_worker.h"
+#include "base/random.h"
+#include "core-volume/layers/ordering/ordering.h"
+
+namespace polder {
+
+OrderingLayer::OrderingLayer(Seams& seams, Journal& journal, Store& store, const OrderingOptions& options)
+    : seams_(seams), journal_(journal), store_(store), options_(options), opens_(seams.random.next() >> 8) {}
+
+OrderingLayer::~OrderingLayer() = default;
+
+void OrderingLayer::on_invalidation(std::function<void(const Invalidation&)> listener) {
+  listener_ = std::move(listener);
+}
+
+// --- keys
+
+KeyLocks::Key OrderingLayer::name_key(const Gfid& parent, std::string_view name) {
+  std::string key = "n";
+  key.append(reinterpret_cast<const char*>(parent.bytes.data()), parent.bytes.size());
+  key.append(name);
+  return {std::move(key), KeyLocks::Mode::kExclusive};
+}
+
+KeyLocks::Key OrderingLayer::object_key(const Gfid& gfid, KeyLocks::Mode mode) {
+  std::string key = "o";
+  key.append(reinterpret_cast<const char*>(gfid.bytes.data()), gfid.bytes.size());
+  return {std::move(key), mode};
+}
+
+KeyLocks::Key OrderingLayer::tree_key() {
+  return {"d", KeyLocks::Mode::kExclusive};
+}
+
+// --- on a worker
+
+Record OrderingLayer::begin(const OpContext& ctx, RecordKind kind, const Gfid& gfid) {
+  Record record;
+  record.kind = kind;
+  record.session = ctx.session;
+  record.sequence = ctx.sequence;
+  record.gfid = gfid;
+  record.hlc = seams_.hlc.next();
+  record.time_ns = record.hlc.ns;
+  return record;
+}
+
+/// Afterwards the record has an index exactly if its change has happened, or a part of a write has.
+Result<void> OrderingLayer::commit(Record& record, const Applying& how) {
+  if (auto at = broken_at_.load())
+    return Error(EIO).with(
+        "brick {} takes no changes since record {} could not be applied; restart its daemon", store_.path(),
+        at);
+  TRY(record.index, journal_.append(record));
+  dirty_ = true;
+  crash_point("ordering/after-append");
+  auto applied = how.apply ? how.apply(record) : store_.apply(record, how.hints);
+  if (!applied) return undo(record, how, std::move(applied).error());
+  crash_point("ordering/after-apply");
+  auto noted = journal_.applied(record.index);
+  if (!noted) return std::move(noted).error().set_maybe_applied();
+  return {};
+}
+
+/// The log says that something happened which did not. A write says no more than that bytes may have changed;
+/// any other record is followed by one that takes it back. If that fails too, nothing can be trusted to
+/// follow: no more changes until a restart has redone the record.
+Result<void> OrderingLayer::undo(Record& failed, const Applying& how, Error why) {
+  const auto index = failed.index;
+  if (why.is(ENOSPC)) space_budget_ = 0;
+  if (failed.kind == RecordKind::kWrite) {
+    TRY(journal_.applied(index));
+    return why;
+  }
+  failed.index = 0;
+  if (how.undo) {
+    Record inverse = *how.undo;
+    inverse.session = failed.session;
+    inverse.sequence = failed.sequence;
+    inverse.hlc = seams_.hlc.next();
+    inverse.time_ns = inverse.hlc.ns;
+    auto appended = journal_.append(inverse);
+    if (appended) {
+      inverse.index = *appended;
+      if (store_.apply(inverse) && journal_.applied(index) && journal_.applied(inverse.index)) return why;
+    }
+  }
+  broken_at_ = index;
+  log::error("brick {}: record {} ({}) could be neither applied nor undone: {}", store_.path(), index,
+             to_string(failed.kind), why.message());
+  return std::move(why).with("record {} of brick {}", index, store_.path()).set_maybe_applied();
+}
+
+/// For the reply, after a commit: the change has happened, whatever goes wrong with this look.
+Result<FileAttr> OrderingLayer::attr_after(const Gfid& gfid) {
+  auto attr = store_.attr(gfid);
+  if (!attr) return std::move(attr).error().set_maybe_applied();
+  return attr;
+}
+
+/// ENOSPC before anything is appended. Asks the file system only now and then: always when space is short.
+Result<void> OrderingLayer::check_space(std::uint64_t bytes) {
+  // Others may use the file system too, so the answer is good for a while only.
+  constexpr std::int64_t kBudgetMaxBytes = 64 << 20;
+  constexpr std::uint64_t kOverheadBytes = 16 << 10;  // log, inode, directory blocks
+  const auto cost = static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, INT64_MAX / 2) + kOverheadBytes);
+  if (space_budget_.fetch_sub(cost) >= cost) return {};
+  TRY(auto space, store_.statfs());
+  const auto available = static_cast<std::int64_t>(space.blocks_available * space.block_size);
+  if (available < cost || space.files_free == 0) {
+    space_budget_ = 0;
+    return Error(ENOSPC);
+  }
+  space_budget_ = std::min((available - cost) / 4, kBudgetMaxBytes);
+  return {};
+}
+
+/// Nothing new goes into a directory that was removed and is only open.
+Result<void> OrderingLayer::check_parent(const FileAttr& parent) {
+  if (!parent.is_directory()) return Error(ENOTDIR);
+  if (parent.nlink == 0) return Error(ENOENT);
+  return {};
+}
+
+Result<ParentFacts> OrderingLayer::parent_facts(const Gfid& parent) {
+  TRY(auto attr, store_.attr(parent));
+  TRY(check_parent(attr));
+  auto acl = store_.get_xattr(parent, std::string(kAclDefault));
+  bool none = acl.failed_with(ENODATA) || acl.failed_with(EOPNOTSUPP);
+  if (!acl && !none) return std::move(acl).error();
+  return ParentFacts{attr.mode, attr.gid, none ? std::string() : *std::move(acl)};
+}
+
+// --- on the loop
+
+void OrderingLayer::finish(const OpContext& ctx, const Record& record) {
+  if (record.index == 0) return;
+  retries_.note(record);
+  appended_.notify_all();
+  tell(record, ctx.session);
+  crash_point("ordering/before-reply");
+}
+
+void OrderingLayer::tell(const Record& record, std::uint32_t session) {
+  if (!listener_) return;
+  auto entry = [&](const EntryName& name) { listener_({name.parent, name, session}); };
+  if (!record.name.parent.is_nil()) entry(record.name);
+  if (!record.to.parent.is_nil()) entry(record.to);
+  if (record.kind != RecordKind::kCreate && !record.gfid.is_nil())
+    listener_({record.gfid, std::nullopt, session});
+  if (!record.displaced.is_nil()) listener_({record.displaced, std::nullopt, session});
+}
+
+const RetryTable::Done* OrderingLayer::done_before(const OpContext& ctx) const {
+  return ctx.retry && ctx.sequence != 0 ? retries_.find(ctx.session, ctx.sequence) : nullptr;
+}
+
+Task<Result<FileAttr>> OrderingLayer::attr_on_worker(Gfid gfid) {
+  co_return co_await on_worker(seams_.workers, [&] { return store_.attr(gfid); });
+}
+
+}  // namespace polder

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// OrderingLayer: new objects.
+#include <fcntl.h>
+
+#include "base/on_worker.h"
+#include "base/random.h"
+#include "core-volume/layers/ordering/ordering.h"
+
+namespace polder {
+
+Task<Result<FileAttr>> OrderingLayer::mknod(const OpContext& ctx, Gfid parent, std::string_view name,
+                                            const NewObject& object) {
+  NewObject wanted = object;
+  CO_TRY(check_name(name));
+  CO_TRY(wanted.mode, mode_for_mknod(object.mode));
+  StateOf state_of = [&](const ParentFacts& facts) { return state_of_new_object(ctx, facts, wanted); };
+  co_return co_await make(ctx, parent, name, state_of);
+}
+
+Task<Result<FileAttr>> OrderingLayer::mkdir(const OpContext& ctx, Gfid parent, std::string_view name,
+                                            const NewObject& object) {
+  NewObject wanted = object;
+  CO_TRY(check_name(name));
+  CO_TRY(wanted.mode, mode_for_mkdir(object.mode));
+  StateOf state_of = [&](const ParentFacts& facts) { return state_of_new_object(ctx, facts, wanted); };
+  co_return co_await make(ctx, parent, name, state_of);
+}
+
+Task<Result<FileAttr>> OrderingLayer::symlink(const OpContext& ctx, Gfid parent, std::string_view name,
+                                              std::string_view target) {
+  CO_TRY(check_name(name));
+  StateOf state_of = [&](const ParentFacts& facts) { return state_of_new_symlink(ctx, facts, target); };
+  co_return co_await make(ctx, parent, name, state_of);
+}
+
+Task<Result<FileAttr>> OrderingLayer::make(const OpContext& ctx, Gfid parent, std::string_view name,
+                                           StateOf state_of) {
+  EntryName entry{parent, std::string(name)};
+  Keys keys{name_key(parent, name), object_key(parent, KeyLocks::Mode::kShared)};
+  CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
+  if (const auto* done = done_before(ctx)) {
+    auto gfid = done->gfid;
+    co_return co_await attr_on_worker(gfid);
+  }
+  Record record;
+  auto made = co_await on_worker(seams_.workers, [&]() -> Result<FileAttr> {
+    auto there = store_.lookup(parent, entry.name);
+    if (there) return Error(EEXIST);
+    if (!there.failed_with(ENOENT)) return std::move(there).error();
+    return make_on_worker(ctx, parent, entry.name, state_of, record);
+  });
+  finish(ctx, record);
+  if (made) hints_.learn(entry, {made->gfid, made->is_directory()});
+  co_return made;
+}
+
+/// The name is free and its key held.
+Result<FileAttr> OrderingLayer::make_on_worker(const OpContext& ctx, const Gfid& parent,
+                                               const std::string& name, const StateOf& state_of,
+                                               Record& record) {
+  TRY(auto facts, parent_facts(parent));
+  TRY(auto state, state_of(facts));
+  TRY(check_space(state.target.size()));
+  // A directory's slot spreads the load; a file lives where its directory does.
+  auto slot = S_ISDIR(state.mode) ? static_cast<std::uint16_t>(seams_.random.below(1 << 16)) : parent.slot();
+  record = begin(ctx, RecordKind::kCreate, Gfid::random(seams_.random, slot));
+  record.name = {parent, name};
+  record.state = std::move(state);
+  record.state.atime = record.state.mtime = time_from_ns(record.time_ns);
+  Record undo;
+  undo.kind = RecordKind::kUnlink;
+  undo.gfid = record.gfid;
+  undo.name = record.name;
+  undo.last_link = true;
+  TRY(commit(record, {.apply = {}, .hints = {}, .undo = std::move(undo)}));
+  return attr_after(record.gfid);
+}
+
+Task<Result<Opened>> OrderingLayer::create(const OpContext& ctx, Gfid parent, std::string_view name,
+                                           const NewObject& object, int flags) {
+  NewObject wanted = object;
+  CO_TRY(check_name(name));
+  CO_TRY(wanted.mode, mode_for_create(object.mode));
+  StateOf state_of = [&](const ParentFacts& facts) { return state_of_new_object(ctx, facts, wanted); };
+  Gfid existing;
+  {
+    EntryName entry{parent, std::string(name)};
+    Keys keys{name_key(parent, name), object_key(parent, KeyLocks::Mode::kShared)};
+    CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
+    if (const auto* done = done_before(ctx)) {
+      bool created = done->kind == RecordKind::kCreate;
+      auto gfid = done->gfid;
+      held.release();
+      co_return co_await open_existing(ctx, gfid, flags & ~O_TRUNC, created);
+    }
+    Record record;
+    auto made = co_await on_worker(seams_.workers, [&]() -> Result<FileAttr> {
+      auto there = store_.lookup(parent, entry.name);
+      if (there.failed_with(ENOENT)) return make_on_worker(ctx, parent, entry.name, state_of, record);
+      if (there && (flags & O_EXCL)) return Error(EEXIST);
+      return there;
+    });
+    finish(ctx, record);
+    if (!made) co_return std::move(made).error();
+    if (record.index != 0) {
+      hints_.learn(entry, {made->gfid, false});
+      co_return Opened{.attr = *made, .handle = opens_.add(ctx.session, made->gfid), .created = true};
+    }
+    existing = made->gfid;
+  }
+  // Not with the name's key held: an unlink of this name waits for that one with the object's in its hand.
+  auto opened = co_await open_existing(ctx, existing, flags & ~(O_CREAT | O_EXCL), false);
+  // Gone between the look-up and the open: to the caller the name was never there.
+  if (opened.failed_with(ESTALE)) co_return co_await create(ctx, parent, name, object, flags);
+  co_return opened;
+}
+
+Task<Result<Opened>> OrderingLayer::open_existing(const OpContext& ctx, Gfid gfid, int flags, bool created) {
+  CO_TRY(auto opened, co_await open(ctx, gfid, flags));
+  opened.created = created;
+  co_return opened;
+}
+
+}  // namespace polder

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// OrderingLayer: link, unlink, rmdir.
+#include "base/on_worker.h"
+#include "core-volume/layers/ordering/ordering.h"
+
+namespace polder {
+
+Task<Result<FileAttr>> OrderingLayer::link(const OpContext& ctx, Gfid gfid, Gfid parent,
+                                           std::string_view name) {
+  CO_TRY(check_name(name));
+  EntryName entry{parent, std::string(name)};
+  Keys keys{name_key(parent, name), object_key(parent, KeyLocks::Mode::kShared),
+            object_key(gfid, KeyLocks::Mode::kExclusive)};
+  CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
+  if (done_before(ctx)) co_return co_await attr_on_worker(gfid);
+  Record record;
+  auto linked = co_await on_worker(seams_.workers, [&]() -> Result<FileAttr> {
+    auto there = store_.lookup(parent, entry.name);
+    if (!there && !there.failed_with(ENOENT)) return std::move(there).error();
+    TRY(auto directory, store_.attr(parent));
+    TRY(check_parent(directory));
+    TRY(auto target, store_.attr(gfid));
+    if (target.is_directory()) return Error(EPERM);
+    if (there) return Error(EEXIST);
+    if (target.nlink == 0) return Error(ENOENT);  // unlinked, only open
+    if (target.nlink >= kLinkMax) return Error(EMLINK);
+    TRY(check_space(0));
+    record = begin(ctx, RecordKind::kLink, gfid);
+    record.name = entry;
+    Record undo;
+    undo.kind = RecordKind::kUnlink;
+    undo.gfid = gfid;
+    undo.name = entry;
+    TRY(commit(record, {.apply = {}, .hints = {}, .undo = std::move(undo)}));
+    return attr_after(gfid);
+  });
+  finish(ctx, record);
+  if (linked) hints_.learn(entry, {gfid, false});
+  co_return linked;
+}
+
+Task<Result<void>> OrderingLayer::unlink(const OpContext& ctx, Gfid parent, std::string_view name) {
+  co_return co_await remove(ctx, parent, name, false);
+}
+
+Task<Result<void>> OrderingLayer::rmdir(const OpContext& ctx, Gfid parent, std::string_view name) {
+  co_return co_await remove(ctx, parent, name, true);
+}
+
+struct OrderingLayer::Removal {
+  EntryName entry;
+  bool directory;
+  NameHints::Hint hint;  // what the name is thought to show; its key is held
+  bool open = false;     // that object is
+  bool wrong = false;    // the name shows something else: `hint` says what
+};
+
+/// The object must be locked together with its name, but only the name is known: guess, lock, look again.
+Task<Result<void>> OrderingLayer::remove(const OpContext& ctx, Gfid parent, std::string_view name,
+                                         bool directory) {
+  CO_TRY(check_name(name));
+  Removal removal{{parent, std::string(name)}, directory, {}};
+  removal.hint = hints_.find(removal.entry);
+  while (true) {
+    Keys keys{name_key(parent, name), object_key(parent, KeyLocks::Mode::kShared)};
+    if (!removal.hint.gfid.is_nil())
+      keys.push_back(object_key(removal.hint.gfid, KeyLocks::Mode::kExclusive));
+    CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
+    if (done_before(ctx)) co_return Result<void>();
+    removal.open = opens_.is_open(removal.hint.gfid);
+    removal.wrong = false;
+    Record record;
+    auto removed = co_await on_worker(seams_.workers, [&] { return remove_on_worker(ctx, removal, record); });
+    if (removal.wrong) continue;
+    finish(ctx, record);
+    hints_.forget(removal.entry);
+    held.release();
+    if (record.index != 0 && record.last_link && removal.open) co_await orphaned(record.gfid);
+    co_return removed;
+  }
+}
+
+Result<void> OrderingLayer::remove_on_worker(const OpContext& ctx, Removal& removal, Record& record) {
+  TRY(auto victim, store_.lookup(removal.entry.parent, removal.entry.name));
+  if (!removal.directory && victim.is_directory()) return Error(EISDIR);
+  if (removal.directory && !victim.is_directory()) return Error(ENOTDIR);
+  if (victim.gfid != removal.hint.gfid) {
+    removal.hint = {victim.gfid, victim.is_directory()};
+    removal.wrong = true;
+    return {};
+  }
+  if (removal.directory) {
+    TRY(bool empty, store_.is_empty(victim.gfid));
+    if (!empty) return Error(ENOTEMPTY);
+  }
+  record = begin(ctx, RecordKind::kUnlink, victim.gfid);
+  record.name = removal.entry;
+  record.last_link = victim.nlink == 1;
+  return commit(record, {.apply = {}, .hints = {.keep_object = removal.open}, .undo = {}});
+}
+
+}  // namespace polder

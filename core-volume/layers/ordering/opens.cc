@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// OrderingLayer: open handles, and unlinked objects that live as long as one of them.
+#include <fcntl.h>
+
+#include "base/log.h"
+#include "base/on_worker.h"
+#include "core-volume/layers/ordering/ordering.h"
+
+namespace polder {
+
+Task<Result<Opened>> OrderingLayer::open(const OpContext& ctx, Gfid gfid, int flags) {
+  bool truncate = flags & O_TRUNC;
+  // The key is held until the handle is known: whoever removes the last name must see it.
+  Keys keys{object_key(gfid, truncate ? KeyLocks::Mode::kExclusive : KeyLocks::Mode::kShared)};
+  CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
+  if (done_before(ctx)) truncate = false;
+  Record record;
+  auto attr = co_await on_worker(seams_.workers, [&]() -> Result<FileAttr> {
+    TRY(auto before, store_.attr(gfid));
+    TRY(check_open(before, flags));
+    if (!truncate) return before;
+    record = begin(ctx, RecordKind::kTruncate, gfid);
+    TRY(commit(record));
+    return attr_after(gfid);
+  });
+  finish(ctx, record);
+  if (!attr) co_return std::move(attr).error();
+  co_return Opened{.attr = *attr, .handle = opens_.add(ctx.session, gfid), .created = false};
+}
+
+Task<Result<void>> OrderingLayer::release(const OpContext& ctx, Gfid gfid, HandleId handle) {
+  if (opens_.remove(ctx.session, gfid, handle)) co_await reap_if_orphan(gfid);
+  co_return Result<void>();
+}
+
+Task<Result<void>> OrderingLayer::end_session(const OpContext& ctx) {
+  auto closed = opens_.remove_session(ctx.session);
+  retries_.end_session(ctx.session);
+  for (const auto& gfid : closed) co_await reap_if_orphan(gfid);
+  co_return Result<void>();
+}
+
+Task<void> OrderingLayer::orphaned(Gfid gfid) {
+  orphans_.insert(gfid);
+  // Its last handle may have gone while the name did, when it was no orphan yet.
+  if (!opens_.is_open(gfid)) co_await reap_if_orphan(gfid);
+}
+
+Task<void> OrderingLayer::reap_if_orphan(Gfid gfid) {
+  if (!orphans_.contains(gfid)) co_return;
+  auto reaped = co_await reap(gfid);
+  if (!reaped) log::warning("orphan {} of brick {}: {}", gfid.hex(), store_.path(), reaped.error().message());
+}
+
+/// Removes an orphan unless somebody has it open, or may come back for it after a restart of the daemon.
+Task<Result<void>> OrderingLayer::reap(Gfid gfid) {
+  if (seams_.clock.boot_time() < grace_end_) co_return Result<void>();  // reap_after_grace() will
+  Keys keys{object_key(gfid, KeyLocks::Mode::kExclusive)};
+  CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
+  if (opens_.is_open(gfid) || !orphans_.contains(gfid)) co_return Result<void>();
+  auto reaped = co_await on_worker(seams_.workers, [&] { return store_.reap(gfid); });
+  if (reaped) orphans_.erase(gfid);
+  co_return reaped;
+}
+
+}  // namespace polder

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// OrderingLayer: where a set's changes get their order. Each change: key locks → on one worker, in one go:
+// validate completely, build the absolute record, Journal::append, Store::apply, Journal::applied → reply.
+// So an operation that failed validation left nothing, and one that was appended happens, even after kill -9.
+// Reads take no key locks: the store shows them no half change.
+//
+// Owned by the loop thread: open handles, the retry table, name hints. Durable after fsync() or sync(); the
+// log is synced at most `sync_interval` after any append.
+#pragma once
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "base/concurrency.h"
+#include "base/seams.h"
+#include "changelog/journal/journal.h"
+#include "core-volume/layer/file_ops.h"
+#include "core-volume/layer/invalidation.h"
+#include "core-volume/layer/posix_rules.h"
+#include "core-volume/layers/ordering/name_hints.h"
+#include "core-volume/layers/ordering/open_files.h"
+#include "core-volume/layers/ordering/retry_table.h"
+#include "core-volume/layers/store/store.h"
+
+namespace polder {
+
+struct OrderingOptions {
+  std::uint32_t inline_data_bytes = 4096;  // changelog.inline-data: writes up to this travel in the log
+  nanoseconds sync_interval = std::chrono::milliseconds(40);
+  nanoseconds maintain_interval = std::chrono::seconds(5);
+  nanoseconds orphan_grace = std::chrono::seconds(60);  // after a start, for clients to open them again
+  std::uint64_t retry_tail_records = 16384;             // of the log, read at start for the retry table
+};
+
+class OrderingLayer final : public FileOps, public InvalidationSource {
+ public:
+  /// All references outlive the layer.
+  OrderingLayer(Seams& seams, Journal& journal, Store& store, const OrderingOptions& options);
+  ~OrderingLayer() override;
+
+  /// Redoes what was in flight when the last process ended, then starts the background work. Before any
+  /// operation.
+  Task<Result<void>> start();
+  /// After the last operation has ended: syncs the log and ends the background work.
+  Task<Result<void>> stop();
+
+  void on_invalidation(std::function<void(const Invalidation&)> listener) override;
+  std::size_t open_handles() const { return opens_.size(); }
+
+  Task<Result<FileAttr>> lookup(const OpContext& ctx, Gfid parent, std::string_view name) override;
+  Task<Result<FileAttr>> getattr(const OpContext& ctx, Gfid gfid) override;
+  Task<Result<std::string>> readlink(const OpContext& ctx, Gfid gfid) override;
+  Task<Result<DirectoryPage>> readdir(const OpContext& ctx, Gfid gfid, std::uint64_t cookie,
+                                      std::uint32_t max_entries, bool with_attributes) override;
+  Task<Result<VolumeSpace>> statfs(const OpContext& ctx) override;
+  Task<Result<FileAttr>> mknod(const OpContext& ctx, Gfid parent, std::string_view name,
+                               const NewObject& object) override;
+  Task<Result<FileAttr>> mkdir(const OpContext& ctx, Gfid parent, std::string_view name,
+                               const NewObject& object) override;
+  Task<Result<FileAttr>> symlink(const OpContext& ctx, Gfid parent, std::string_view name,
+                                 std::string_view target) override;
+  Task<Result<Opened>> create(const OpContext& ctx, Gfid parent, std::string_view name,
+                              const NewObject& object, int flags) override;
+  Task<Result<FileAttr>> link(const OpContext& ctx, Gfid gfid, Gfid parent, std::string_view name) override;
+  Task<Result<void>> unlink(const OpContext& ctx, Gfid parent, std::string_view name) override;
+  Task<Result<void>> rmdir(const OpContext& ctx, Gfid parent, std::string_view name) override;
+  Task<Result<void>> rename(const OpContext& ctx, Gfid from_parent, std::string_view from_name,
+                            Gfid to_parent, std::string_view to_name, unsigned flags) override;
+  Task<Result<FileAttr>> setattr(const OpContext& ctx, Gfid gfid, const SetAttr& change) override;
+  Task<Result<std::string>> getxattr(const OpContext& ctx, Gfid gfid, std::string_view key) override;
+  Task<Result<std::vector<std::string>>> listxattr(const OpContext& ctx, Gfid gfid) override;
+  Task<Result<void>> setxattr(const OpContext& ctx, Gfid gfid, std::string_view key, std::string_view value,
+                              int flags) override;
+  Task<Result<void>> removexattr(const OpContext& ctx, Gfid gfid, std::string_view key) override;
+  Task<Result<Opened>> open(const OpContext& ctx, Gfid gfid, int flags) override;
+  Task<Result<void>> release(const OpContext& ctx, Gfid gfid, HandleId handle) override;
+  Task<Result<Buffer>> read(const OpContext& ctx, Gfid gfid, HandleId handle, std::uint64_t offset,
+                            std::uint32_t length) override;
+  Task<Result<WriteResult>> write(const OpContext& ctx, Gfid gfid, HandleId handle, std::uint64_t offset,
+                                  Buffer data, bool append) override;
+  Task<Result<void>> fsync(const OpContext& ctx, Gfid gfid, bool data_only) override;
+  Task<Result<void>> fallocate(const OpContext& ctx, Gfid gfid, int mode, std::uint64_t offset,
+                               std::uint64_t length) override;
+  Task<Result<std::uint64_t>> seek(const OpContext& ctx, Gfid gfid, std::uint64_t offset,
+                                   int whence) override;
+  Task<Result<std::uint64_t>> copy_range(const OpContext& ctx, Gfid from, std::uint64_t from_offset, Gfid to,
+                                         std::uint64_t to_offset, std::uint64_t length) override;
+  Task<Result<FileLock>> test_lock(const OpContext& ctx, Gfid gfid, const FileLock& lock) override;
+  Task<Result<void>> set_lock(const OpContext& ctx, Gfid gfid, const FileLock& lock, bool wait) override;
+  Task<Result<void>> end_session(const OpContext& ctx) override;
+  Task<Result<void>> sync(const OpContext& ctx) override;
+  Task<Result<void>> replay(const OpContext& ctx, std::span<const Record> records) override;
+
+ private:
+  using Keys = std::vector<KeyLocks::Key>;
+  /// How a record is applied, where it is not just Store::apply(record).
+  struct Applying {
+    std::function<Result<void>(const Record&)> apply;  // empty: Store::apply with the hints
+    ApplyHints hints;
+    /// Undoes the record if the file system refuses it after all (an xattr too large for it, say).
+    std::optional<Record> undo;
+  };
+
+  // Key locks (keys.cc is small enough to be here).
+  static KeyLocks::Key name_key(const Gfid& parent, std::string_view name);
+  static KeyLocks::Key object_key(const Gfid& gfid, KeyLocks::Mode mode);
+  static KeyLocks::Key tree_key();  // directories that move to another parent
+
+  // On a worker, with the keys held (commit.cc).
+  Record begin(const OpContext& ctx, RecordKind kind, const Gfid& gfid);
+  Result<void> commit(Record& record, const Applying& how = {});
+  Result<void> undo(Record& failed, const Applying& how, Error why);
+  Result<FileAttr> attr_after(const Gfid& gfid);
+  Result<void> check_space(std::uint64_t bytes);
+  static Result<void> check_parent(const FileAttr& parent);
+  Result<ParentFacts> parent_facts(const Gfid& parent);
+  Result<bool> is_above(const Gfid& above, Gfid gfid);
+  // On the loop, after the worker: does nothing unless the record was appended.
+  void finish(const OpContext& ctx, const Record& record);
+  void tell(const Record& record, std::uint32_t session);
+  const RetryTable::Done* done_before(const OpContext& ctx) const;
+  Task<Result<FileAttr>> attr_on_worker(Gfid gfid);
+
+  // Making (create.cc).
+  using StateOf = std::function<Result<ObjectState>(const ParentFacts&)>;
+  Task<Result<FileAttr>> make(const OpContext& ctx, Gfid parent, std::string_view name, StateOf state_of);
+  Result<FileAttr> make_on_worker(const OpContext& ctx, const Gfid& parent, const std::string& name,
+                                  const StateOf& state_of, Record& record);
+  Task<Result<Opened>> open_existing(const OpContext& ctx, Gfid gfid, int flags, bool created);
+
+  // Names (names.cc, rename.cc).
+  Task<Result<void>> remove(const OpContext& ctx, Gfid parent, std::string_view name, bool directory);
+  struct Removal;
+  Result<void> remove_on_worker(const OpContext& ctx, Removal& removal, Record& record);
+  struct Renaming;
+  Keys keys_of(const Renaming& renaming) const;
+  Result<void> rename_on_worker(const OpContext& ctx, Renaming& renaming, Record& record);
+  Result<RenameFacts> rename_facts(const Renaming& renaming, const FileAttr& source,
+                                   const std::optional<FileAttr>& target);
+
+  // Attributes (attributes.cc).
+  Result<FileAttr> setattr_on_worker(const OpContext& ctx, const Gfid& gfid, const SetAttr& change,
+                                     bool truncated, Record& truncate, Record& setattr);
+  Task<Result<void>> change_xattr(const OpContext& ctx, Gfid gfid, std::string key,
+                                  std::optional<std::string> value, int flags);
+  Result<void> xattr_on_worker(const OpContext& ctx, const Gfid& gfid, const std::string& key,
+                               const std::optional<std::string>& value, int flags, Record& record);
+
+  // Data (data.cc).
+  Result<WriteResult> write_on_worker(const OpContext& ctx, const Gfid& gfid, std::uint64_t offset,
+                                      const Buffer& data, bool append, Record& record);
+  Result<void> fallocate_on_worker(const OpContext& ctx, const Gfid& gfid, int mode, std::uint64_t offset,
+                                   std::uint64_t length, Record& record);
+  struct Copy;
+  Result<std::uint64_t> copy_on_worker(const OpContext& ctx, const Copy& copy, Record& record);
+  Task<Result<void>> refuse_handle(Gfid gfid);
+
+  // Replay (replay.cc).
+  Keys keys_of(const Record& record) const;
+  Result<void> replay_on_worker(std::vector<Record>& records, const std::vector<ApplyHints>& hints);
+  Result<void> check_replayed(const Record& record);
+
+  // Background (background.cc).
+  Result<void> recover();
+  Result<void> redo(Record& record, bool unapplied);
+  static bool lost_bytes(const Record& record);
+  Result<void> load_retries(const std::set<std::uint64_t>& never_applied);
+  Task<void> sync_loop();
+  Task<void> maintain_loop();
+  Task<void> reap_after_grace();
+  Task<Result<void>> reap(Gfid gfid);
+  /// An object lost its last name while it was open. Without its key held.
+  Task<void> orphaned(Gfid gfid);
+  Task<void> reap_if_orphan(Gfid gfid);
+
+  Seams& seams_;
+  Journal& journal_;
+  Store& store_;
+  const OrderingOptions options_;
+
+  // The loop thread's.
+  KeyLocks locks_;
+  OpenFiles opens_;
+  RetryTable retries_;
+  NameHints hints_;
+  std::function<void(const Invalidation&)> listener_;
+  std::set<Gfid> orphans_;  // without a name, kept for open handles or for the grace time
+  nanoseconds grace_end_{};
+  Event appended_;
+  TaskGroup background_{"ordering"};
+
+  // Shared by workers.
+  std::atomic<bool> dirty_{false};             // something was appended since the last sync began
+  std::atomic<std::int64_t> space_budget_{0};  // bytes that may be used before statfs is asked again
+  std::atomic<std::uint64_t> broken_at_{0};    // index of the record that could be neither applied nor undone
+};
+
+}  // namespace polder

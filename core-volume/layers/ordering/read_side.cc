@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// OrderingLayer: looking. No key locks: the store shows no half change.
+#include "base/on_worker.h"
+#include "core-volume/layers/ordering/ordering.h"
+
+namespace polder {
+
+Task<Result<FileAttr>> OrderingLayer::lookup(const OpContext&, Gfid parent, std::string_view name) {
+  CO_TRY(check_name(name));
+  EntryName entry{parent, std::string(name)};
+  auto attr = co_await on_worker(seams_.workers, [&] { return store_.lookup(parent, entry.name); });
+  if (attr) hints_.learn(entry, {attr->gfid, attr->is_directory()});
+  co_return attr;
+}
+
+Task<Result<FileAttr>> OrderingLayer::getattr(const OpContext&, Gfid gfid) {
+  co_return co_await attr_on_worker(gfid);
+}
+
+Task<Result<std::string>> OrderingLayer::readlink(const OpContext&, Gfid gfid) {
+  co_return co_await on_worker(seams_.workers, [&] { return store_.readlink(gfid); });
+}
+
+Task<Result<DirectoryPage>> OrderingLayer::readdir(const OpContext&, Gfid gfid, std::uint64_t cookie,
+                                                   std::uint32_t max_entries, bool with_attributes) {
+  co_return co_await on_worker(seams_.workers,
+                               [&] { return store_.list(gfid, cookie, max_entries, with_attributes); });
+}
+
+Task<Result<VolumeSpace>> OrderingLayer::statfs(const OpContext&) {
+  co_return co_await on_worker(seams_.workers, [&] { return store_.statfs(); });
+}
+
+Task<Result<std::string>> OrderingLayer::getxattr(const OpContext&, Gfid gfid, std::string_view key) {
+  co_return co_await on_worker(seams_.workers, [&]() -> Result<std::string> {
+    TRY(store_.attr(gfid));
+    TRY(check_xattr_key(key));
+    return store_.get_xattr(gfid, std::string(key));
+  });
+}
+
+Task<Result<std::vector<std::string>>> OrderingLayer::listxattr(const OpContext&, Gfid gfid) {
+  co_return co_await on_worker(seams_.workers, [&] { return store_.list_xattr(gfid); });
+}
+
+/// EBADF, unless something more telling is wrong with the object.
+Task<Result<void>> OrderingLayer::refuse_handle(Gfid gfid) {
+  CO_TRY(auto attr, co_await attr_on_worker(gfid));
+  CO_TRY(check_data_object(attr));
+  co_return Error(EBADF);
+}
+
+Task<Result<Buffer>> OrderingLayer::read(const OpContext& ctx, Gfid gfid, HandleId handle,
+                                         std::uint64_t offset, std::uint32_t length) {
+  bool inside = ctx.session == 0 && handle == 0;
+  if (!inside && !opens_.has(ctx.session, gfid, handle)) {
+    CO_TRY(co_await refuse_handle(gfid));
+  }
+  co_return co_await on_worker(seams_.workers, [&] { return store_.read(gfid, offset, length); });
+}
+
+Task<Result<std::uint64_t>> OrderingLayer::seek(const OpContext&, Gfid gfid, std::uint64_t offset,
+                                                int whence) {
+  co_return co_await on_worker(seams_.workers, [&] { return store_.seek(gfid, offset, whence); });
+}
+
+Task<Result<FileLock>> OrderingLayer::test_lock(const OpContext&, Gfid, const FileLock&) {
+  co_return Error(ENOSYS).with("locks need a locks layer above");
+}
+
+Task<Result<void>> OrderingLayer::set_lock(const OpContext&, Gfid, const FileLock&, bool) {
+  co_return Error(ENOSYS).with("locks need a locks layer above");
+}
+
+Task<Result<void>> OrderingLayer::fsync(const OpContext&, Gfid gfid, bool data_only) {
+  co_return co_await on_worker(seams_.workers, [&]() -> Result<void> {
+    // Bytes first: once the log is stable, whatever it says of them must be on disk.
+    TRY(store_.fsync(gfid, data_only));
+    return journal_.sync();
+  });
+}
+
+Task<Result<void>> OrderingLayer::sync(const OpContext&) {
+  co_return co_await on_worker(seams_.workers, [&]() -> Result<void> {
+    TRY(store_.syncfs());
+    return journal_.sync();
+  });
+}
+
+}  // namespace polder

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// OrderingLayer: rename.
+//
+// 1. Guess what both names show (hints), lock names, parents and objects in one step; directories that change
+//    their parent also take the one key of the tree, so that its shape stands still while ancestors are
+//    asked.
+// 2. On a worker: look again. A wrong guess is replaced by the truth, and all begins anew.
+// 3. Decide by POSIX's rules, append, apply.
+#include "base/on_worker.h"
+#include "core-volume/layers/ordering/ordering.h"
+
+namespace polder {
+
+struct OrderingLayer::Renaming {
+  EntryName from, to;
+  unsigned flags;
+  NameHints::Hint source, target;  // thought to be there; nil: free
+  bool target_open = false;
+  bool wrong = false;  // the hints were, and are right now
+
+  bool moves_directory() const { return from.parent != to.parent && (source.directory || target.directory); }
+};
+
+OrderingLayer::Keys OrderingLayer::keys_of(const Renaming& renaming) const {
+  Keys keys{name_key(renaming.from.parent, renaming.from.name),
+            name_key(renaming.to.parent, renaming.to.name),
+            object_key(renaming.from.parent, KeyLocks::Mode::kShared),
+            object_key(renaming.to.parent, KeyLocks::Mode::kShared)};
+  for (const auto& hint : {renaming.source, renaming.target})
+    if (!hint.gfid.is_nil()) keys.push_back(object_key(hint.gfid, KeyLocks::Mode::kExclusive));
+  if (renaming.moves_directory()) keys.push_back(tree_key());
+  return keys;
+}
+
+Task<Result<void>> OrderingLayer::rename(const OpContext& ctx, Gfid from_parent, std::string_view from_name,
+                                         Gfid to_parent, std::string_view to_name, unsigned flags) {
+  CO_TRY(check_name(from_name));
+  CO_TRY(check_name(to_name));
+  Renaming renaming{{from_parent, std::string(from_name)}, {to_parent, std::string(to_name)}, flags, {}, {}};
+  renaming.source = hints_.find(renaming.from);
+  renaming.target = hints_.find(renaming.to);
+  while (true) {
+    CO_TRY(auto held, co_await locks_.lock(keys_of(renaming)));
+    if (done_before(ctx)) co_return Result<void>();
+    renaming.target_open = opens_.is_open(renaming.target.gfid);
+    renaming.wrong = false;
+    Record record;
+    auto renamed =
+        co_await on_worker(seams_.workers, [&] { return rename_on_worker(ctx, renaming, record); });
+    if (renaming.wrong) continue;
+    finish(ctx, record);
+    if (record.index != 0) {
+      hints_.learn(renaming.to, renaming.source);
+      hints_.learn(renaming.from, record.exchange ? renaming.target : NameHints::Hint{});
+    }
+    held.release();
+    if (record.index != 0 && record.last_link && renaming.target_open) co_await orphaned(record.displaced);
+    co_return renamed;
+  }
+}
+
+Result<void> OrderingLayer::rename_on_worker(const OpContext& ctx, Renaming& renaming, Record& record) {
+  auto target_there = store_.lookup(renaming.to.parent, renaming.to.name);
+  if (!target_there && !target_there.failed_with(ENOENT)) return std::move(target_there).error();
+  TRY(auto source, store_.lookup(renaming.from.parent, renaming.from.name));
+  std::optional<FileAttr> target;
+  if (target_there) target = *target_there;
+
+  NameHints::Hint true_source{source.gfid, source.is_directory()}, true_target;
+  if (target) true_target = {target->gfid, target->is_directory()};
+  if (true_source.gfid != renaming.source.gfid || true_target.gfid != renaming.target.gfid) {
+    renaming.source = true_source;
+    renaming.target = true_target;
+    renaming.wrong = true;
+    return {};
+  }
+
+  TRY(auto new_parent, store_.attr(renaming.to.parent));
+  TRY(check_parent(new_parent));
+  TRY(auto facts, rename_facts(renaming, source, target));
+  TRY(auto action, check_rename(facts, renaming.flags));
+  if (action == RenameAction::kNothing) return {};
+  record = begin(ctx, RecordKind::kRename, source.gfid);
+  record.name = renaming.from;
+  record.to = renaming.to;
+  record.exchange = action == RenameAction::kExchange;
+  if (target) record.displaced = target->gfid;
+  record.last_link = action == RenameAction::kReplace && target->nlink == 1;
+  return commit(record, {.apply = {}, .hints = {.keep_object = renaming.target_open}, .undo = {}});
+}
+
+Result<RenameFacts> OrderingLayer::rename_facts(const Renaming& renaming, const FileAttr& source,
+                                                const std::optional<FileAttr>& target) {
+  RenameFacts facts{.source = source, .target = target};
+  // A child of a directory is above neither it nor its siblings.
+  const bool moves = renaming.from.parent != renaming.to.parent;
+  if (moves && source.is_directory()) {
+    TRY(facts.source_above_target, is_above(source.gfid, renaming.to.parent));
+  }
+  if (target && target->is_directory()) {
+    TRY(facts.target_empty, store_.is_empty(target->gfid));
+    if (moves) {
+      TRY(facts.target_above_source, is_above(target->gfid, renaming.from.parent));
+    }
+  }
+  return facts;
+}
+
+/// Whether `above` is `gfid` or a directory on its way to the root. With the tree's key held.
+Result<bool> OrderingLayer::is_above(const Gfid& above, Gfid gfid) {
+  constexpr int kDeepest = 1 << 20;
+  for (int depth = 0; depth < kDeepest; ++depth) {
+    if (gfid == above) return true;
+    if (gfid == Gfid::root()) return false;
+    TRY(auto entry, store_.parent_of(gfid));
+    gfid = entry.parent;
+  }
+  return Error(EUCLEAN).with("the way from directory {} to the root does not end", gfid.hex());
+}
+
+}  // namespace polder

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// OrderingLayer: records that another volume decided. Each gets an index of this log and keeps its time_ns.
+#include "base/hlc.h"
+#include "base/on_worker.h"
+#include "core-volume/layer/record_rules.h"
+#include "core-volume/layers/ordering/ordering.h"
+
+namespace polder {
+namespace {
+
+/// Records of one trip to a worker: their keys are held together.
+constexpr std::size_t kBatch = 64;
+
+}  // namespace
+
+OrderingLayer::Keys OrderingLayer::keys_of(const Record& record) const {
+  Keys keys;
+  if (!record.gfid.is_nil()) keys.push_back(object_key(record.gfid, KeyLocks::Mode::kExclusive));
+  if (!record.displaced.is_nil()) keys.push_back(object_key(record.displaced, KeyLocks::Mode::kExclusive));
+  for (const auto* entry : {&record.name, &record.to}) {
+    if (entry->parent.is_nil()) continue;
+    keys.push_back(name_key(entry->parent, entry->name));
+    keys.push_back(object_key(entry->parent, KeyLocks::Mode::kShared));
+  }
+  if (record.kind == RecordKind::kRename) keys.push_back(tree_key());  // perhaps a directory
+  return keys;
+}
+
+Task<Result<void>> OrderingLayer::replay(const OpContext& ctx, std::span<const Record> records) {
+  // All of them before the first: a call that is refused has changed nothing.
+  for (const auto& record : records) {
+    CO_TRY(check_replayed(record));
+  }
+  while (!records.empty()) {
+    const auto batch = records.first(std::min(kBatch, records.size()));
+    records = records.subspan(batch.size());
+    std::vector<Record> copies(batch.begin(), batch.end());
+    Keys keys;
+    for (auto& record : copies) {
+      record.session = 0;
+      record.sequence = 0;
+      std::ranges::move(keys_of(record), std::back_inserter(keys));
+    }
+    CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
+    std::vector<ApplyHints> hints;
+    for (const auto& record : copies) {
+      auto victim = record.kind == RecordKind::kRename ? record.displaced : record.gfid;
+      hints.push_back({.keep_object = opens_.is_open(victim)});
+    }
+    auto replayed = co_await on_worker(seams_.workers, [&] { return replay_on_worker(copies, hints); });
+    held.release();
+    for (std::size_t i = 0; i < copies.size(); ++i) {
+      const auto& record = copies[i];
+      finish(ctx, record);
+      bool orphan = record.index != 0 && record.last_link && hints[i].keep_object;
+      if (orphan) co_await orphaned(record.kind == RecordKind::kRename ? record.displaced : record.gfid);
+    }
+    if (!replayed) co_return replayed;
+  }
+  co_return Result<void>();
+}
+
+Result<void> OrderingLayer::check_replayed(const Record& record) {
+  TRY(check_record(record));
+  if (record.kind == RecordKind::kWrite && record.length != 0 && record.data.empty())
+    return Error(EINVAL).with("record {} (write) has no data: nothing could be replayed", record.index);
+  return {};
+}
+
+Result<void> OrderingLayer::replay_on_worker(std::vector<Record>& records,
+                                             const std::vector<ApplyHints>& hints) {
+  for (auto& record : records) record.index = 0;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    auto& record = records[i];
+    if (record.kind == RecordKind::kCreate) {
+      auto there = store_.attr(record.gfid);
+      if (there && (there->mode ^ record.state.mode) & S_IFMT)
+        return Error(EINVAL).with("object {} is of another type than its record says", record.gfid.hex());
+    }
+    TRY(check_space(record.data.size()));
+    // What happens here later must be later than this, also by its time.
+    // But one wrong clock must not drag this one along: its stamps stay what they are.
+    (void)seams_.hlc.observe({record.time_ns});
+    record.hlc = seams_.hlc.next();
+    TRY(commit(record, {.apply = {}, .hints = hints[i], .undo = {}}));
+  }
+  return {};
+}
+
+}  // namespace polder
