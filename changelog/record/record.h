@@ -14,7 +14,8 @@
 namespace polder {
 
 enum class RecordKind : std::uint8_t {
-  // Data: "these bytes may have changed". gfid, offset, length, sometimes the data itself.
+  // Data: "these bytes may have changed". gfid, offset, length, sometimes the data itself. `keep_size`: an
+  // append, placed by the brick (its recovery cuts off what a killed one without data left).
   kWrite = 1,
   // Destructive data records, applied in full from the record.
   kTruncate = 2,   // length: the new size

@@ -120,22 +120,6 @@ Result<void> OrderingLayer::check_space(std::uint64_t bytes) {
   return {};
 }
 
-/// Nothing new goes into a directory that was removed and is only open.
-Result<void> OrderingLayer::check_parent(const FileAttr& parent) {
-  if (!parent.is_directory()) return Error(ENOTDIR);
-  if (parent.nlink == 0) return Error(ENOENT);
-  return {};
-}
-
-Result<ParentFacts> OrderingLayer::parent_facts(const Gfid& parent) {
-  TRY(auto attr, store_.attr(parent));
-  TRY(check_parent(attr));
-  auto acl = store_.get_xattr(parent, std::string(kAclDefault));
-  bool none = acl.failed_with(ENODATA) || acl.failed_with(EOPNOTSUPP);
-  if (!acl && !none) return std::move(acl).error();
-  return ParentFacts{attr.mode, attr.gid, none ? std::string() : *std::move(acl)};
-}
-
 // --- on the loop
 
 void OrderingLayer::finish(const OpContext& ctx, const Record& record) {

@@ -54,12 +54,31 @@ Task<Result<FileAttr>> OrderingLayer::make(const OpContext& ctx, Gfid parent, st
   co_return made;
 }
 
+namespace {
+
+/// As the store would say, without asking it.
+FileAttr attr_of_new_file(const Record& record) {
+  const auto& state = record.state;
+  FileAttr attr;
+  attr.gfid = record.gfid;
+  attr.mode = state.mode;
+  attr.uid = state.uid;
+  attr.gid = state.gid;
+  attr.nlink = 1;
+  attr.atime = state.atime;
+  attr.mtime = state.mtime;
+  attr.ctime = time_from_ns(record.time_ns);
+  return attr;
+}
+
+}  // namespace
+
 /// The name is free and its key held.
 Result<FileAttr> OrderingLayer::make_on_worker(const OpContext& ctx, const Gfid& parent,
                                                const std::string& name, const StateOf& state_of,
                                                Record& record) {
-  TRY(auto facts, parent_facts(parent));
-  TRY(auto state, state_of(facts));
+  TRY(auto facts, store_.directory_facts(parent));
+  TRY(auto state, state_of({facts.mode, facts.gid, std::move(facts.default_acl)}));
   TRY(check_space(state.target.size()));
   // A directory's slot spreads the load; a file lives where its directory does.
   auto slot = S_ISDIR(state.mode) ? static_cast<std::uint16_t>(seams_.random.below(1 << 16)) : parent.slot();
@@ -73,6 +92,7 @@ Result<FileAttr> OrderingLayer::make_on_worker(const OpContext& ctx, const Gfid&
   undo.name = record.name;
   undo.last_link = true;
   TRY(commit(record, {.apply = {}, .hints = {}, .undo = std::move(undo)}));
+  if (S_ISREG(record.state.mode)) return attr_of_new_file(record);
   return attr_after(record.gfid);
 }
 

@@ -17,8 +17,7 @@ Task<Result<FileAttr>> OrderingLayer::link(const OpContext& ctx, Gfid gfid, Gfid
   auto linked = co_await on_worker(seams_.workers, [&]() -> Result<FileAttr> {
     auto there = store_.lookup(parent, entry.name);
     if (!there && !there.failed_with(ENOENT)) return std::move(there).error();
-    TRY(auto directory, store_.attr(parent));
-    TRY(check_parent(directory));
+    TRY(store_.directory_facts(parent));  // refuses one that was removed
     TRY(auto target, store_.attr(gfid));
     if (target.is_directory()) return Error(EPERM);
     if (there) return Error(EEXIST);

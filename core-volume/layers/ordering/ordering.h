@@ -114,8 +114,6 @@ class OrderingLayer final : public FileOps, public InvalidationSource {
   Result<void> undo(Record& failed, const Applying& how, Error why);
   Result<FileAttr> attr_after(const Gfid& gfid);
   Result<void> check_space(std::uint64_t bytes);
-  static Result<void> check_parent(const FileAttr& parent);
-  Result<ParentFacts> parent_facts(const Gfid& parent);
   Result<bool> is_above(const Gfid& above, Gfid gfid);
   // On the loop, after the worker: does nothing unless the record was appended.
   void finish(const OpContext& ctx, const Record& record);

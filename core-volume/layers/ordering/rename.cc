@@ -75,8 +75,7 @@ Result<void> OrderingLayer::rename_on_worker(const OpContext& ctx, Renaming& ren
     return {};
   }
 
-  TRY(auto new_parent, store_.attr(renaming.to.parent));
-  TRY(check_parent(new_parent));
+  TRY(store_.directory_facts(renaming.to.parent));  // refuses one that was removed
   TRY(auto facts, rename_facts(renaming, source, target));
   TRY(auto action, check_rename(facts, renaming.flags));
   if (action == RenameAction::kNothing) return {};

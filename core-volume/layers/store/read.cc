@@ -101,6 +101,20 @@ Result<ObjectState> Store::state(const Gfid& gfid) {
   return state;
 }
 
+Result<Store::DirectoryFacts> Store::directory_facts(const Gfid& gfid) {
+  auto lock = stripes_.shared(Stripes::object(gfid));
+  TRY(auto dir, directory(gfid));
+  if (is_orphan_directory(gfid)) return Error(ENOENT);
+  TRY(auto native, disk_.fstat(dir->fd()));
+  DirectoryFacts facts{native.st_mode, native.st_gid, {}};
+  auto acl = disk_.get_xattr(dir->fd(), "system.posix_acl_default");
+  if (acl)
+    facts.default_acl = *std::move(acl);
+  else if (!acl.failed_with(ENODATA) && !acl.failed_with(EOPNOTSUPP))
+    return std::move(acl).error();
+  return facts;
+}
+
 Result<EntryName> Store::parent_of(const Gfid& gfid) {
   auto lock = stripes_.shared(Stripes::object(gfid));
   TRY(auto dir, directory(gfid));

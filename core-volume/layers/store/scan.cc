@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // StoreScan: all directories, then all objects by index directory: sorted, so that a cursor is one gfid.
+#include "core-volume/layers/store/scan.h"
+
 #include <algorithm>
 
 #include "core-volume/layers/store/store.h"

@@ -40,11 +40,7 @@ struct ApplyHints {
 };
 
 class StoreScan;
-/// Where a scan is: resume after this object.
-struct ScanCursor {
-  bool objects = false;  // directories come first
-  Gfid last;
-};
+struct ScanCursor;
 
 class Store {
  public:
@@ -64,6 +60,14 @@ class Store {
   Result<FileAttr> lookup(const Gfid& parent, const std::string& name);  // ENOENT, ENOTDIR
   Result<FileAttr> attr(const Gfid& gfid);
   Result<std::uint64_t> size(const Gfid& gfid);  // of a regular file: EISDIR, EINVAL
+  /// What a new object inherits from its directory; cheaper than attr() and get_xattr(). ENOENT when the
+  /// directory was removed and is only open.
+  struct DirectoryFacts {
+    std::uint32_t mode = 0;
+    std::uint32_t gid = 0;
+    std::string default_acl;  // empty: none
+  };
+  Result<DirectoryFacts> directory_facts(const Gfid& gfid);
   /// All that a kCreate record of the object needs, with every visible xattr.
   Result<ObjectState> state(const Gfid& gfid);
   /// Where a directory's entry is; ENODATA for the root.
@@ -101,8 +105,8 @@ class Store {
   Result<void> fsync(const Gfid& gfid, bool data_only);
   Result<void> syncfs();
 
-  /// Flat iteration over all directories, then all other objects, in gfid order; not a snapshot: what is made
-  /// or removed meanwhile may be seen or not.
+  /// scan.h. Flat iteration over all directories, then all other objects, in gfid order; not a snapshot: what
+  /// is made or removed meanwhile may be seen or not.
   std::unique_ptr<StoreScan> scan(const ScanCursor& from);
 
  private:
@@ -204,30 +208,6 @@ class Store {
   DirectoryTimes directory_times_;
   std::mutex orphans_mutex_;
   std::set<Gfid> orphan_directories_;  // removed while open: no inode's link count says so
-};
-
-struct ScanItem {
-  Gfid gfid;
-  bool directory = false;
-};
-
-/// Owned by one worker at a time; the Store outlives it.
-class StoreScan {
- public:
-  StoreScan(Store& store, const ScanCursor& from) : store_(store), cursor_(from) {}
-  /// Up to `max_items`; empty at the end.
-  Result<std::vector<ScanItem>> next(std::size_t max_items);
-  const ScanCursor& cursor() const { return cursor_; }
-
- private:
-  Result<void> load_directories();
-  Result<bool> load_slot();  // false at the end
-
-  Store& store_;
-  ScanCursor cursor_;
-  bool started_ = false;
-  std::uint32_t next_slot_ = 0;
-  std::vector<Gfid> pending_;  // descending, so that the next one is popped from the back
 };
 
 }  // namespace polder

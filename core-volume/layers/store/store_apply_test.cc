@@ -193,7 +193,7 @@ class StoreApplyTest : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(StoreApplyTest, FoldingAnyTailAgainChangesNothing) {
-  const int seeds = GetParam() == "sim" ? 30 : 6;
+  const int seeds = GetParam() == "sim" ? 12 : 3;
   for (int seed = 0; seed < seeds && !HasFailure(); ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     History history(seed);
@@ -252,7 +252,7 @@ TEST(StoreCrashTest, KilledAnywhereAndAppliedAgainIsAppliedOnce) {
   std::set<std::string_view> fired;
   for (std::string_view point : {"store/after-tmpfile", "store/after-index-link", "store/after-name-link",
                                  "store/after-name-unlink", "store/after-rename", "store/after-truncate"}) {
-    for (std::uint64_t seed = 0; seed < 3; ++seed) {
+    for (std::uint64_t seed = 0; seed < 2; ++seed) {
       History history(seed);
       history.grow(120);
       TestDisk test_disk("sim");

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 
+#include "core-volume/layers/store/scan.h"
 #include "core-volume/layers/store/store.h"
 #include "tests/support/sim_disk.h"
 
