@@ -7,8 +7,7 @@
 namespace polder {
 
 Brick::Brick(Seams& seams, BrickConfig config, std::unique_ptr<Store> store, std::unique_ptr<Journal> journal)
-    : seams_(seams),
-      config_(std::move(config)),
+    : config_(std::move(config)),
       store_(std::move(store)),
       journal_(std::move(journal)),
       ordering_(seams, *journal_, *store_, config_.ordering),
@@ -40,10 +39,7 @@ Task<Result<std::unique_ptr<Brick>>> Brick::start(Seams& seams, BrickConfig conf
 }
 
 Task<Result<void>> Brick::stop() {
-  auto stopped = co_await ordering_.stop();
-  auto synced = co_await on_worker(seams_.workers, [&] { return store_->syncfs(); });
-  if (!stopped) co_return stopped;
-  co_return synced;
+  co_return co_await ordering_.stop();
 }
 
 }  // namespace polder

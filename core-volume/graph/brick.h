@@ -34,8 +34,8 @@ class Brick {
   /// Opens directory and log, redoes what a killed process left, starts the background work. Errors name the
   /// brick and what is wrong with it. `seams` outlives the brick.
   static Task<Result<std::unique_ptr<Brick>>> start(Seams& seams, BrickConfig config);
-  /// After the last operation from above has ended. Syncs the log and the file system; the brick is closed
-  /// when the object is destroyed. Must be called before that.
+  /// After the last operation from above has ended. Syncs the log (what it says is redone if power fails);
+  /// the brick is closed when the object is destroyed. Must be called before that.
   Task<Result<void>> stop();
 
   FileOps& top() { return locks_; }
@@ -51,7 +51,6 @@ class Brick {
  private:
   Brick(Seams& seams, BrickConfig config, std::unique_ptr<Store> store, std::unique_ptr<Journal> journal);
 
-  Seams& seams_;
   const BrickConfig config_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Journal> journal_;

@@ -63,8 +63,35 @@ Result<void> OrderingLayer::commit(Record& record, const Applying& how) {
   if (!applied) return undo(record, how, std::move(applied).error());
   crash_point("ordering/after-apply");
   auto noted = journal_.applied(record.index);
-  if (!noted) return std::move(noted).error().set_maybe_applied();
+  if (!noted) {
+    // A start would cut such an append off again: so it must not be acknowledged, nor built upon.
+    bool undone_by_start = record.kind == RecordKind::kWrite && record.keep_size && record.data.empty();
+    if (undone_by_start) {
+      broken_at_ = record.index;
+      return noted;
+    }
+    // The change has happened; without the mark a start would do it once more, which changes nothing.
+    std::lock_guard lock(unnoted_mutex_);
+    unnoted_.push_back(record.index);
+  }
   return {};
+}
+
+Result<void> OrderingLayer::note_again() {
+  std::vector<std::uint64_t> indexes;
+  {
+    std::lock_guard lock(unnoted_mutex_);
+    indexes.swap(unnoted_);
+  }
+  Result<void> outcome;
+  for (auto index : indexes) {
+    auto noted = journal_.applied(index);
+    if (noted) continue;
+    outcome = std::move(noted).with("mark record {} as applied", index);
+    std::lock_guard lock(unnoted_mutex_);
+    unnoted_.push_back(index);
+  }
+  return outcome;
 }
 
 /// The log says that something happened which did not. A write says no more than that bytes may have changed;

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 
@@ -112,6 +113,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource {
   Record begin(const OpContext& ctx, RecordKind kind, const Gfid& gfid);
   Result<void> commit(Record& record, const Applying& how = {});
   Result<void> undo(Record& failed, const Applying& how, Error why);
+  Result<void> note_again();
   Result<FileAttr> attr_after(const Gfid& gfid);
   Result<void> check_space(std::uint64_t bytes);
   Result<bool> is_above(const Gfid& above, Gfid gfid);
@@ -160,11 +162,13 @@ class OrderingLayer final : public FileOps, public InvalidationSource {
   Result<void> replay_on_worker(std::vector<Record>& records, const std::vector<ApplyHints>& hints);
   Result<void> check_replayed(const Record& record);
 
-  // Background (background.cc).
+  // Recovery (recovery.cc).
+  struct Recovery;
   Result<void> recover();
-  Result<void> redo(Record& record, bool unapplied);
-  static bool lost_bytes(const Record& record);
-  Result<void> load_retries(const std::set<std::uint64_t>& never_applied);
+  Result<void> redo(Record& record, const Recovery& recovery);
+  Result<void> load_retries(const Recovery& recovery);
+
+  // Background (background.cc).
   Task<void> sync_loop();
   Task<void> maintain_loop();
   Task<void> reap_after_grace();
@@ -190,7 +194,9 @@ class OrderingLayer final : public FileOps, public InvalidationSource {
   TaskGroup background_{"ordering"};
 
   // Shared by workers.
-  std::atomic<bool> dirty_{false};             // something was appended since the last sync began
+  std::atomic<bool> dirty_{false};  // something was appended since the last sync began
+  std::mutex unnoted_mutex_;
+  std::vector<std::uint64_t> unnoted_;         // applied, but the log could not be told yet
   std::atomic<std::int64_t> space_budget_{0};  // bytes that may be used before statfs is asked again
   std::atomic<std::uint64_t> broken_at_{0};    // index of the record that could be neither applied nor undone
 };

@@ -29,6 +29,7 @@ inline constexpr std::string_view kHidden = "trusted.polder.";
 inline const std::string kMetaKey = "trusted.polder.meta";      // of every object: Meta
 inline const std::string kDirKey = "trusted.polder.dir";        // of a subdirectory's entry: DirMark
 inline const std::string kParentKey = "trusted.polder.parent";  // of a directory: where its entry is
+inline const std::string kBootKey = "trusted.polder.boot";      // of .polder: boot id of the last start
 inline const std::string kBrickKey = "trusted.polder.brick";  // of the brick's root: the identity file's text
 
 /// What an inode does not say by itself.

@@ -123,6 +123,9 @@ Result<std::unique_ptr<Store>> Store::open(Disk& disk, const std::string& path, 
   TRY(store->open_directories().with("brick {}", path));
   TRY(store->empty_tmp().with("empty {}/{}", path, layout::kTmp));
   TRY(store->load_orphan_directories());
+  TRY(auto running, disk.boot_id());
+  auto last = disk.get_xattr_at(store->root_.fd(), layout::kState, layout::kBootKey);
+  store->same_boot_ = last && *last == running;
   return store;
 }
 
@@ -145,6 +148,12 @@ Result<void> Store::open_directories() {
     *file = std::move(*opened);
   }
   return {};
+}
+
+Result<void> Store::remember_boot() {
+  TRY(auto running, disk_.boot_id());
+  return disk_.set_xattr_at(root_.fd(), layout::kState, layout::kBootKey, running)
+      .with("remember the boot id of brick {}", path_);
 }
 
 Result<void> Store::empty_tmp() {

@@ -102,6 +102,11 @@ class Store {
   Result<std::optional<std::string>> applied(const std::string& session);
   Result<std::optional<std::string>> volume_fact(const std::string& key);
 
+  /// Whether the kernel that this brick was last used with still runs: then nothing that was applied is lost.
+  bool same_boot() const { return same_boot_; }
+  /// From now on it was used with this one: after recovery.
+  Result<void> remember_boot();
+
   Result<void> fsync(const Gfid& gfid, bool data_only);
   Result<void> syncfs();
 
@@ -200,6 +205,7 @@ class Store {
   Disk& disk_;
   const std::string path_;
   BrickIdentity identity_;
+  bool same_boot_ = false;
   DiskFile root_;  // holds the lock of the brick
   DiskFile dirs_, index_root_, tmp_, orphans_;
   FdCache fds_;

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// OrderingLayer: recovery at start.
+//
+// After kill -9 the file system has everything that was applied. What was appended and not applied is applied
+// now, and the tail after it is folded again, since an old record applied late would set times back that
+// newer ones have set (two names made in one directory).
+//
+// After a power loss (another boot id) what was applied since the checkpoint may be gone in part: all of that
+// is unapplied() and folded. Bytes in the log are written again, except where a later write whose bytes did
+// not travel in the log may have survived.
+//
+// Then the retry table is made from the log's tail.
+#include <algorithm>
+#include <map>
+
+#include "base/hlc.h"
+#include "base/log.h"
+#include "core-volume/layers/ordering/ordering.h"
+
+namespace polder {
+namespace {
+
+/// A write whose bytes did not travel in the log.
+bool lost_bytes(const Record& record) {
+  return record.kind == RecordKind::kWrite && record.data.empty() && record.length != 0;
+}
+
+}  // namespace
+
+struct OrderingLayer::Recovery {
+  bool same_boot = true;
+  std::set<std::uint64_t> unapplied;
+  std::set<std::uint64_t> bytes_lost;
+  std::map<Gfid, std::vector<Record>> opaque_writes;  // those of bytes_lost, by object
+
+  bool survives_in(const Record& record) const {
+    auto of_object = opaque_writes.find(record.gfid);
+    if (of_object == opaque_writes.end()) return false;
+    return std::ranges::any_of(of_object->second, [&](const Record& later) {
+      return later.index > record.index && later.offset < record.offset + record.length &&
+             record.offset < later.offset + later.length;
+    });
+  }
+};
+
+Result<void> OrderingLayer::recover() {
+  Recovery recovery;
+  recovery.same_boot = store_.same_boot();
+  TRY(auto records, journal_.unapplied());
+  for (const auto& record : records) {
+    recovery.unapplied.insert(record.index);
+    if (!lost_bytes(record)) continue;
+    recovery.bytes_lost.insert(record.index);
+    recovery.opaque_writes[record.gfid].push_back(record);
+  }
+  if (!records.empty()) {
+    TRY(auto reader, journal_.read_from(records.front().index, true));
+    while (true) {
+      TRY(auto record, reader->next());
+      if (!record) break;
+      TRY(redo(*record, recovery).with("redo record {} ({})", record->index, to_string(record->kind)));
+    }
+    log::info("brick {}: redid {} records, {} to {}{}", store_.path(), records.size(), records.front().index,
+              records.back().index, recovery.same_boot ? "" : ", after another boot");
+  }
+  TRY(store_.remember_boot());
+  return load_retries(recovery);
+}
+
+Result<void> OrderingLayer::redo(Record& record, const Recovery& recovery) {
+  const bool unapplied = recovery.unapplied.contains(record.index);
+  // A large append that was killed on its way may have left some of its bytes. The client will send it again,
+  // and it will be placed again: at the end that there was before it. After a power loss it may have ended
+  // long ago.
+  if (recovery.same_boot && unapplied && lost_bytes(record) && record.keep_size) {
+    TRY(store_.cut_back(record.gfid, record.offset));
+  }
+  // Bytes that are there already may be newer than these.
+  const bool newer = !unapplied || (!recovery.same_boot && recovery.survives_in(record));
+  if (record.kind == RecordKind::kWrite && newer) record.data = {};
+  // Whatever was open may be opened again by its client.
+  TRY(store_.apply(record, {.keep_object = true}));
+  if (!unapplied) return {};
+  return journal_.applied(record.index);
+}
+
+Result<void> OrderingLayer::load_retries(const Recovery& recovery) {
+  const auto last = journal_.appended_index();
+  const auto tail = last > options_.retry_tail_records ? last - options_.retry_tail_records : 0;
+  const auto first = std::max(journal_.first_index(), tail + 1);
+  if (last == 0 || first > last) return {};
+  TRY(auto reader, journal_.read_from(first, true));
+  while (true) {
+    TRY(auto record, reader->next());
+    if (!record) return {};
+    seams_.hlc.observe_own(record->hlc);
+    seams_.hlc.observe_own({record->time_ns});
+    if (!recovery.bytes_lost.contains(record->index)) retries_.note(*record);
+  }
+}
+
+}  // namespace polder
