@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Volumes: the volumes of this node's cluster, and the bricks and rpc server that this process runs for them.
+// What a volume should be is in the ClusterStore; this class makes it so. Loop thread only.
+//
+// Each change of a volume holds that volume's administrative lock (lock()), so create, start, stop, snapshot
+// and promote never run at once on the same one.
+#pragma once
+#include <boost/asio/any_io_executor.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/concurrency.h"
+#include "base/seams.h"
+#include "core-volume/cluster/records.h"
+#include "core-volume/graph/brick.h"
+#include "core-volume/node/cluster_session_store.h"
+#include "core-volume/node/members.h"
+#include "core-volume/node/node_identity.h"
+#include "core-volume/rpc/server.h"
+
+namespace polder {
+
+/// A volume whose brick runs here.
+struct RunningVolume {
+  VolumeInfo info;  // as of its start, with later changes of read_only, role and incarnation
+  std::unique_ptr<Brick> brick;
+  std::shared_ptr<ServedVolume> served;
+  std::uint64_t started_ns = 0;
+  bool stopping = false;  // users should leave soon
+  std::size_t users = 0;  // VolumeUse
+  Event left;
+};
+
+/// Keeps a volume's brick open: stopping the volume waits for every use to end. Whoever keeps one for longer
+/// than one operation looks at stopping() now and then.
+class VolumeUse {
+ public:
+  explicit VolumeUse(std::shared_ptr<RunningVolume> volume) : volume_(std::move(volume)) { ++volume_->users; }
+  VolumeUse(VolumeUse&& other) noexcept = default;
+  VolumeUse& operator=(VolumeUse&&) = delete;
+  ~VolumeUse() {
+    if (volume_ && --volume_->users == 0) volume_->left.notify_all();
+  }
+
+  RunningVolume* operator->() const { return volume_.get(); }
+  Brick& brick() const { return *volume_->brick; }
+  bool stopping() const { return volume_->stopping; }
+
+ private:
+  std::shared_ptr<RunningVolume> volume_;
+};
+
+struct CreateVolume {
+  std::string name;
+  std::vector<std::string> bricks;  // NODE:/path
+  bool force = false;
+};
+
+struct CreatedVolume {
+  VolumeInfo info;
+  std::vector<std::string> notes;
+};
+
+/// Parts that live on a volume (geo-replication, snapshots) learn of its life. Called with the volume's
+/// administrative lock held.
+struct VolumeHooks {
+  std::function<Task<void>(std::shared_ptr<RunningVolume>)> started;  // after its brick serves; may be empty
+  std::function<Task<void>(std::shared_ptr<RunningVolume>)>
+      stopping;  // before: let go of the brick; may be empty
+  std::function<Task<Result<void>>(const VolumeInfo&)> may_delete;  // EBUSY: what must be deleted first
+};
+
+class Volumes {
+ public:
+  using Guard = KeyLocks::Guard;
+
+  /// All given outlive it.
+  Volumes(Seams& seams, const boost::asio::any_io_executor& executor, ClusterStore& store,
+          const NodeIdentity& identity);
+  ~Volumes();
+
+  void add_hooks(VolumeHooks hooks) { hooks_.push_back(std::move(hooks)); }
+
+  /// After cluster init, and at every start: serves, and starts the volumes that are Started. One that cannot
+  /// start is logged and shown by failure(); the others start.
+  Task<Result<void>> open();
+  /// SIGTERM: every brick ends orderly; the store still says Started.
+  Task<void> close();
+
+  // What admins do (volume_changes.cc). Each takes the volume's lock.
+  Task<Result<CreatedVolume>> create(CreateVolume request);
+  /// EALREADY when it runs, unless `force` (then a brick that failed is tried again).
+  Task<Result<void>> start(std::string name, bool force);
+  Task<Result<void>> stop(std::string name);
+  /// The record goes; the bricks' data stays. EBUSY while it is started.
+  Task<Result<VolumeInfo>> remove(std::string name);
+  /// `value` absent: back to the default. Returns the normalised value.
+  Task<Result<std::string>> set_option(std::string name, std::string key, std::optional<std::string> value);
+
+  // For parts that do several things with a volume as one: they hold the lock.
+  Task<Result<Guard>> lock(std::string name);
+  /// Starts or ends the brick without changing the volume's state in the store (snapshot restore).
+  Task<Result<void>> bring_up(VolumeInfo info);
+  Task<void> bring_down(std::string name);
+  /// Stores read_only, role and incarnation of `info`, and has clients see read_only at once.
+  Task<Result<void>> update(VolumeInfo info, std::uint64_t version);
+
+  /// nullptr when it does not run here. Without a VolumeUse the brick is only sure to be there until the next
+  /// await, or while the volume's lock is held.
+  std::shared_ptr<RunningVolume> running(const std::string& name) const;
+  /// ENOENT, ENOTCONN with what to type.
+  Result<VolumeUse> use(const std::string& name) const;
+  /// Why a started volume does not run; empty when it does.
+  std::string failure(const std::string& name) const;
+  const std::map<std::string, std::string>& failures() const { return failures_; }
+  std::vector<std::string> running_names() const;
+  RpcServer& rpc() { return *rpc_; }
+  const Members& members() const { return members_; }
+  /// Takes over a connection that speaks polder-rpc/1.
+  void serve(std::unique_ptr<Stream> stream) { rpc_->serve(std::move(stream)); }
+
+ private:
+  RpcServerOptions server_options();
+  Error why_absent(const std::string& name) const;
+  BrickConfig brick_config(const VolumeInfo& info) const;
+  Task<Result<std::vector<std::string>>> used_brick_paths();
+  Result<BrickSpec> parse_brick(const std::string& text) const;
+  Task<Result<CreatedVolume>> create_locked(CreateVolume request);
+  Task<Result<void>> set_state(std::string name, VolumeState state);
+
+  Seams& seams_;
+  boost::asio::any_io_executor executor_;
+  ClusterStore& store_;
+  const NodeIdentity& identity_;
+  ClusterSessionStore sessions_;
+  Members members_;
+  std::unique_ptr<RpcServer> rpc_;
+  std::vector<VolumeHooks> hooks_;
+  std::map<std::string, std::shared_ptr<RunningVolume>> running_;
+  std::map<std::string, std::string> failures_;
+  std::map<std::string, bool> known_;  // every volume of the store: is it started? For refusals at once.
+  KeyLocks locks_;
+};
+
+}  // namespace polder

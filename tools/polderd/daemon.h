@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Daemon: one node of one cluster in this process. Starts in order (state directory, store, sockets, volumes)
+// and stops in the reverse order. kill -9 at any time is safe. Loop thread only.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "core-volume/admin/admin_server.h"
+#include "core-volume/node/node.h"
+
+namespace polder {
+
+struct DaemonOptions {
+  std::string cluster;
+  std::string state_dir;
+  std::string run_dir;
+};
+
+class Daemon {
+ public:
+  Daemon(Seams& seams, const boost::asio::any_io_executor& executor, DaemonOptions options);
+  ~Daemon();
+
+  /// Returns once the sockets answer and the volumes have been started. EBUSY: another polderd has the state
+  /// directory. After an error stop() is still to be called.
+  Task<Result<void>> start();
+  Task<void> stop();
+
+  // For the routes.
+
+  /// Makes the cluster and opens its port. EEXIST; EADDRINUSE, EADDRNOTAVAIL: then nothing was made.
+  Task<Result<void>> init_cluster(ClusterInit init);
+  NodeContext& node() { return *node_; }
+  const DaemonOptions& options() const { return options_; }
+  const NodeIdentity& identity() const { return identity_; }
+  std::uint64_t started_ns() const { return started_ns_; }
+  /// What does not work, each a sentence that says what to do. Empty: all is well.
+  std::vector<std::string> degraded() const;
+
+ private:
+  Task<Result<void>> lock_state_dir();
+  Task<Result<void>> open_sockets();
+  Task<Result<void>> open_cluster();
+  Task<Result<void>> open_port();
+  Task<Result<void>> try_port(std::string listen);
+  Task<void> retry_port();
+  Task<void> accept_all(std::shared_ptr<Listener> listener);
+  void hand_over(std::unique_ptr<Stream> stream);
+  void add_routes();
+
+  Seams& seams_;
+  boost::asio::any_io_executor executor_;
+  const DaemonOptions options_;
+  NodeIdentity identity_;
+  AdminApi api_;
+  std::map<std::string, std::function<void(std::unique_ptr<Stream>)>> protocols_;
+  DiskFile state_lock_;
+  std::unique_ptr<ClusterStore> store_;
+  std::unique_ptr<Volumes> volumes_;
+  std::unique_ptr<NodeContext> node_;
+  AdminServer admin_;
+  std::vector<std::shared_ptr<Listener>> listeners_;
+  TaskGroup tasks_{"polderd"};
+  std::string port_failure_;
+  std::uint64_t started_ns_ = 0;
+  bool initialising_ = false;
+};
+
+// Routes, by subject.
+void add_cluster_routes(AdminApi& api, Daemon& daemon);
+void add_volume_routes(AdminApi& api, Daemon& daemon);
+void add_option_routes(AdminApi& api, Daemon& daemon);
+void add_changelog_routes(AdminApi& api, Daemon& daemon);
+void add_doctor_routes(AdminApi& api, Daemon& daemon);
+
+}  // namespace polder
