@@ -42,7 +42,8 @@ Result<CutPlan> plan_state(Store& store, const Touched& touched, std::uint64_t i
   std::vector<Gfid> present, gone;
   for (const auto& gfid : touched.objects) {
     TRY(auto records, begin_object(store, gfid));
-    (records.empty() ? gone : present).push_back(gfid);
+    const bool there = !records.empty() || gfid == Gfid::root();
+    (there ? present : gone).push_back(gfid);
     const bool has_data = !records.empty() && S_ISREG(records.front().state.mode);
     const std::uint64_t size = has_data ? records.back().length : 0;
     append(plan, std::move(records), index);

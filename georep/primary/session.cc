@@ -216,8 +216,16 @@ Task<void> PrimarySession::start() {
 }
 
 Task<void> PrimarySession::stop() {
+  impl_->stopping_ = true;
   if (impl_->stream_) impl_->stream_->close();
+  impl_->progress_.notify_all();
   co_await impl_->tasks_.stop();
+  while (impl_->users_ > 0) (void)co_await impl_->progress_.wait();
+}
+
+Result<void> PrimarySession::Impl::check_running() const {
+  if (stopping_) return Error(ECANCELED).with("the geo-replication session was stopped");
+  return {};
 }
 
 PrimaryStatus PrimarySession::status() const {
@@ -239,9 +247,12 @@ PrimaryStatus PrimarySession::status() const {
 
 Task<Result<std::uint64_t>> PrimarySession::checkpoint() {
   auto& impl = *impl_;
+  const Impl::Use use(impl);
+  CO_TRY(impl.check_running());
   CO_TRY(co_await on_worker(impl.seams_.workers, [&] { return impl.brick_.journal.sync(); }));
   const auto target = impl.brick_.journal.stable_index();
   while (impl.applied_.index < target || !impl.shipped_.scan_done()) {
+    CO_TRY(impl.check_running());
     CO_TRY(co_await impl.progress_.wait());
   }
   co_return target;

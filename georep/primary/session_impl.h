@@ -50,6 +50,21 @@ struct PrimarySession::Impl {
   Task<Result<void>> compare(const std::vector<Gfid>& gfids, std::vector<Gfid>& different,
                              std::vector<Gfid>& missing);
 
+  /// A caller of checkpoint() or verify(): stop() waits for it, since the brick goes after that.
+  class Use {
+   public:
+    explicit Use(Impl& impl) : impl_(impl) { ++impl_.users_; }
+    Use(const Use&) = delete;
+    ~Use() {
+      --impl_.users_;
+      impl_.progress_.notify_all();
+    }
+
+   private:
+    Impl& impl_;
+  };
+  Result<void> check_running() const;
+
   bool connected() const { return transfer_ != nullptr; }
   std::uint64_t shipped_index() const {
     return shipped_.positions_size() ? shipped_.positions(0).index() : 0;

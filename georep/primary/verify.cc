@@ -27,6 +27,7 @@ Task<Result<std::vector<VerifyReply::Object>>> PrimarySession::Impl::ask_digests
   for (const auto& gfid : gfids) message.mutable_verify_request()->add_gfid(gfid_bytes(gfid));
   stream_->send(message);
   while (!verify_replies_.contains(id)) {
+    CO_TRY(check_running());
     if (!connected()) co_return Error(ENOTCONN).with("the connection to the secondary ended");
     CO_TRY(co_await progress_.wait());
   }
@@ -57,6 +58,7 @@ Task<Result<void>> PrimarySession::Impl::compare(const std::vector<Gfid>& gfids,
 
 Task<Result<VerifyReport>> PrimarySession::verify() {
   auto& impl = *impl_;
+  const Impl::Use use(impl);
   CO_TRY(auto guard, co_await impl.verify_lock_.lock({{"verify", KeyLocks::Mode::kExclusive}}));
   VerifyReport report;
   auto scan = impl.brick_.store.scan({});

@@ -94,6 +94,9 @@ class OrderingLayer final : public FileOps, public InvalidationSource {
   Task<Result<void>> sync(const OpContext& ctx) override;
   Task<Result<void>> replay(const OpContext& ctx, std::span<const Record> records) override;
 
+  /// Whether some session has the object open.
+  bool is_open(const Gfid& gfid) const { return opens_.is_open(gfid); }
+
  private:
   using Keys = std::vector<KeyLocks::Key>;
   /// How a record is applied, where it is not just Store::apply(record).

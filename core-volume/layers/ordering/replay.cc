@@ -82,7 +82,15 @@ Result<void> OrderingLayer::replay_on_worker(std::vector<Record>& records,
     // But one wrong clock must not drag this one along: its stamps stay what they are.
     (void)seams_.hlc.observe({record.time_ns});
     record.hlc = seams_.hlc.next();
-    TRY(commit(record, {.apply = {}, .hints = hints[i], .undo = {}}));
+    Applying applying{.apply = {}, .hints = hints[i], .undo = {}};
+    // Large data stay out of the log here as elsewhere: a write that was cut off is replayed by whoever sent
+    // it.
+    const Buffer data = record.data;
+    if (record.kind == RecordKind::kWrite && data.size() > options_.inline_data_bytes) {
+      record.data = {};
+      applying.apply = [this, &data](const Record& write) { return store_.apply_write(write, data.bytes()); };
+    }
+    TRY(commit(record, applying));
   }
   return {};
 }
