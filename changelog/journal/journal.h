@@ -3,12 +3,12 @@
 //
 // Invariants
 // - Indexes are dense and rise over terms; (lineage, set, term, index) names at most one record, ever: the
-// log never
-//   rewinds. What a torn tail loses was never stable and never told to anybody outside the set.
+// log
+//   never rewinds. What a torn tail loses was never stable and never told to anybody outside the set.
 // - appended >= stable; no Reader of consumers returns more than stable.
 // - A record on disk is complete and matches its CRC-32C, or it is the torn tail of the last segment (cut off
-// at open),
-//   or it is damage: reported with segment and byte, never skipped.
+// at
+//   open), or it is damage: reported with segment and byte, never skipped.
 //
 // Threads: every method may be called from any worker; a mutex inside orders appends. All methods block.
 #pragma once
@@ -21,6 +21,7 @@
 
 #include "base/disk.h"
 #include "base/seams.h"
+#include "changelog/cursor/cursor.h"
 #include "changelog/record/record.h"
 
 namespace polder {
@@ -47,15 +48,9 @@ struct JournalOptions {
   std::uint64_t segment_bytes = 64ull << 20;   // sealed when larger
   std::uint64_t segment_age_s = 3600;          // sealed when older and not empty
   std::uint64_t retention_bytes = 4ull << 30;  // changelog.retention-size: cap over all segments
-  bool compress_sealed = true;  // zstd, once every cursor has passed or two newer segments exist
-};
-
-/// A consumer's place: everything <= index has been consumed. Kept in SQLite; retention waits for it up to
-/// the cap.
-struct Cursor {
-  std::string name;
-  std::uint64_t index = 0;
-  bool must_rescan = false;  // the cap dropped records it had not read
+  std::uint64_t keep_sealed = 1;  // sealed segments that stay even when every cursor has passed them
+  bool compress_sealed = true;    // zstd, once every cursor has passed or two newer segments exist
+  std::uint64_t checkpoint_interval_s = 30;  // maintain() syncs the file system no more often
 };
 
 /// Where a check found what is wrong.
@@ -70,6 +65,9 @@ struct JournalCheck {
   std::vector<JournalDamage> damage;
 };
 
+/// So many records may be appended and not yet applied: what the file `applied` has room for.
+inline constexpr std::uint64_t kMaxInFlight = 1024;
+
 class JournalReader;
 
 class Journal {
@@ -83,15 +81,19 @@ class Journal {
   virtual ~Journal() = default;
 
   /// Assigns index, hlc and (if 0) time_ns to `record` and puts it into the page cache. Returns the index.
-  /// An error leaves the log as it was; after EIO the journal refuses further appends until reopened.
+  /// An error leaves the log and `record` as they were; after EIO the journal refuses further appends until
+  /// reopened. ENOBUFS: kMaxInFlight records are appended and not yet applied (it does not wait, because the
+  /// caller may be the only thread there is).
   virtual Result<std::uint64_t> append(Record& record) = 0;
   /// fdatasync of all that was appended before the call. Concurrent callers share one system call (group
   /// commit).
   virtual Result<void> sync() = 0;
 
   /// Tells that the record has been applied to the store. Kept across kill -9, exactly, by one small write.
+  /// ENOBUFS when `index` is more than kMaxInFlight past applied_index(): redo oldest first.
   virtual Result<void> applied(std::uint64_t index) = 0;
-  /// Records appended but not applied when the last process ended, oldest first: redo them before serving.
+  /// Records appended but not applied, oldest first: redo them before serving. After a power loss these are
+  /// all since the last checkpoint (what was applied since may be gone), so possibly many.
   virtual Result<std::vector<Record>> unapplied() = 0;
 
   virtual std::uint64_t first_index() const = 0;     // oldest still readable
@@ -107,12 +109,15 @@ class Journal {
   virtual Result<std::unique_ptr<JournalReader>> read_from(std::uint64_t index,
                                                            bool upto_appended = false) = 0;
 
-  virtual Result<void> set_cursor(const std::string& name, std::uint64_t index) = 0;  // creates it, too
+  /// Creates it, too. EINVAL past the stable index. Moving a cursor to where the log still reaches ends its
+  /// must_rescan; otherwise it stays.
+  virtual Result<void> set_cursor(const std::string& name, std::uint64_t index) = 0;
   virtual Result<void> drop_cursor(const std::string& name) = 0;
   virtual Result<std::vector<Cursor>> cursors() = 0;
 
-  /// Seals by age or when `force_seal`, compresses and drops segments by the rules of JournalOptions. Call
-  /// now and then.
+  /// Seals by age or when `force_seal`, compresses and drops segments by the rules of JournalOptions, and
+  /// takes a checkpoint when one is due: syncfs of the file system, which must be the brick's, so that what
+  /// was applied before is durable. Call now and then. Does what it can; returns the first error.
   virtual Result<void> maintain(bool force_seal = false) = 0;
   /// Reads every byte of every segment. Damage is in the answer, not an error.
   virtual Result<JournalCheck> verify() = 0;

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// InFlight: which records have been applied, exactly, across kill -9: the file `applied`. And the checkpoint:
+// up to which record everything has been applied and is durable, across power losses.
+#pragma once
+#include <array>
+#include <bitset>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "changelog/journal/segment_format.h"
+
+namespace polder {
+
+/// Any thread.
+class InFlight {
+ public:
+  /// Reads or creates the file in `dir`, which outlives this.
+  static Result<std::unique_ptr<InFlight>> open(Disk& disk, int dir, const std::string& boot_id);
+
+  /// What the file says can be trusted: it is whole and this kernel wrote it.
+  bool same_boot() const { return same_boot_; }
+  /// A sync of the log failed under this kernel, and the log was not opened since.
+  bool sync_failed() const { return sync_failed_; }
+
+  /// Starts anew: everything <= low is applied, nothing else; no failed sync.
+  Result<void> reset(std::uint64_t low);
+  Result<void> applied(std::uint64_t index);
+  bool is_applied(std::uint64_t index) const;
+  std::uint64_t low() const;
+  void note_failed_sync();
+  Result<void> clear_failed_sync();
+
+ private:
+  static constexpr std::size_t kFileBytes = 192;
+  InFlight(DiskFile file, std::string boot_id) : file_(std::move(file)), boot_id_(std::move(boot_id)) {}
+  void load(ConstBytes content);
+  void put_marks(std::byte* at) const;
+  Result<void> store_all();
+  Result<void> store_marks();
+
+  DiskFile file_;
+  std::string boot_id_;
+  bool same_boot_ = false;
+  mutable std::mutex mutex_;
+  bool sync_failed_ = false;
+  std::uint64_t low_ = 0;
+  std::bitset<kMaxInFlight> marks_;  // bit i % 1024 is index i; only of indexes in (low, low + 1024]
+};
+
+struct Checkpoint {
+  std::uint64_t index = 0;
+  std::string boot_id;
+};
+
+/// nullopt when there is none or it is damaged (logged): then everything counts as not applied.
+Result<std::optional<Checkpoint>> read_checkpoint(Disk& disk, int dir);
+Result<void> write_checkpoint(Disk& disk, int dir, const Checkpoint& checkpoint);
+
+}  // namespace polder

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "changelog/journal/recovery.h"
+
+#include <algorithm>
+
+#include "changelog/record/codec.h"
+
+namespace polder {
+
+namespace {
+
+/// A sound record of this segment, later than `index`, anywhere in `bytes`?
+bool holds_later_record(const Buffer& bytes, std::uint64_t first_index, std::uint64_t index) {
+  for (std::size_t at = 1; at + kRecordHeaderBytes <= bytes.size(); ++at) {
+    auto size = record_size(bytes.bytes().subspan(at));
+    if (!size || *size > bytes.size() - at) continue;
+    auto record = decode_record(bytes.slice(at, *size), first_index);
+    if (record && record->index > index) return true;
+  }
+  return false;
+}
+
+Result<Buffer> read_tail(Disk& disk, int dir, const SegmentInfo& info) {
+  const std::string name = info.name().text();
+  TRY(auto file, disk.open(dir, name, O_RDONLY | O_NOFOLLOW).with("open changelog segment {}", name));
+  Buffer tail = Buffer::allocate(info.stored_bytes - info.bytes);
+  TRY(auto size, disk.pread(file.fd(), tail.writable(), info.bytes).with("read changelog segment {}", name));
+  tail.truncate(size);
+  return tail;
+}
+
+}  // namespace
+
+Result<DirectoryListing> list_segments(Disk& disk, int dir) {
+  DirectoryListing listing;
+  TRY(auto entries, disk.list(dir).with("list the changelog's directory"));
+  for (const DirEntry& entry : entries) {
+    if (entry.name.ends_with(".tmp")) listing.temporaries.push_back(entry.name);
+    auto name = parse_segment_name(entry.name);
+    if (!name) continue;
+    auto [found, fresh] = listing.segments.emplace(name->first_index, *name);
+    if (fresh) continue;
+    // Compressed files get their names complete and synced; the plain one is what was not yet removed.
+    found->second.compressed = true;
+    listing.superseded.push_back(SegmentName{name->first_index, false}.text());
+  }
+  return listing;
+}
+
+Result<ScannedSegment> scan_segment(Disk& disk, int dir, const SegmentName& name) {
+  TRY(auto status, disk.stat(dir, name.text()).with("look at changelog segment {}", name.text()));
+  TRY(auto stream, SegmentStream::open(disk, dir, name));
+  stream.hash_content();
+  ScannedSegment scanned;
+  scanned.header = stream.header();
+  SegmentInfo& info = scanned.info;
+  info.first_index = name.first_index;
+  info.first_hlc = stream.header().created;
+  info.term = stream.header().identity.term;
+  info.compressed = name.compressed;
+  info.stored_bytes = static_cast<std::uint64_t>(status.st_size);
+  std::uint64_t next_point = kSeekPointBytes;
+  while (true) {
+    if (stream.byte() >= next_point) {
+      scanned.points.push_back({stream.next_index(), stream.byte()});
+      next_point = stream.byte() + kSeekPointBytes;
+    }
+    TRY(auto step, stream.next());
+    if (step.kind == SegmentStep::Kind::kRecord) {
+      if (step.record.index == info.first_index) info.first_hlc = step.record.hlc;
+      continue;
+    }
+    if (step.kind != SegmentStep::Kind::kEnd) scanned.stop = std::move(step);
+    break;
+  }
+  info.last_index = stream.next_index() - 1;
+  info.last_hlc = stream.last_hlc();
+  info.bytes = stream.byte();
+  scanned.hash = stream.take_hash();
+  return scanned;
+}
+
+Result<void> check_torn_tail(Disk& disk, int dir, const ScannedSegment& scanned,
+                             const TailEvidence& evidence) {
+  const SegmentInfo& info = scanned.info;
+  auto damaged = [&] { return damage_error({info.name().text(), info.bytes, scanned.stop->what}); };
+  if (info.compressed || info.last_index < evidence.proven_index) return damaged();
+  if (scanned.header.boot_id != evidence.boot_id) return {};
+  if (scanned.stop->kind != SegmentStep::Kind::kIncomplete) return damaged();
+  // A length that was hit by damage also looks like a record that is not all there.
+  if (info.stored_bytes - info.bytes > kRecordHeaderBytes + kRecordBodyMaxBytes) return damaged();
+  TRY(auto tail, read_tail(disk, dir, info));
+  if (holds_later_record(tail, info.first_index, info.last_index + 1)) return damaged();
+  return {};
+}
+
+Result<void> check_contiguous(const SegmentInfo& previous, const SegmentInfo& next) {
+  if (previous.last_index + 1 != next.first_index)
+    return damage_error({previous.name().text(), previous.bytes,
+                         fmt::format("ends with record {}, but the next segment {} starts with {}",
+                                     previous.last_index, next.name().text(), next.first_index)});
+  if (next.term < previous.term)
+    return damage_error(
+        {next.name().text(), 0, fmt::format("is of term {} after term {}", next.term, previous.term)});
+  return {};
+}
+
+}  // namespace polder
