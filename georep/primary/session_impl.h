@@ -99,7 +99,9 @@ struct PrimarySession::Impl {
   };
   std::map<std::uint64_t, InFlight> in_flight_;  // cut → what it holds, until applied
   std::uint64_t wire_before_cut_ = 0;
-  Event progress_;       // something was applied, or the connection ended
+  Event progress_;  // something was applied, the connection ended, or the session is stopping
+  bool stopping_ = false;
+  int users_ = 0;
   Hlc waiting_since_{};  // oldest change seen in the log and not yet shipped; 0: none
 
   std::map<std::uint64_t, VerifyReply> verify_replies_;
