@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "core-volume/layers/store/scan.h"
 #include "core-volume/layers/store/store.h"
 #include "georep/primary/plan.h"
 

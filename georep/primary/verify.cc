@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/coro.h"
 #include "base/on_worker.h"
+#include "core-volume/layers/store/scan.h"
 #include "georep/primary/session_impl.h"
 #include "georep/protocol/digest.h"
 #include "georep/protocol/record_block.h"
