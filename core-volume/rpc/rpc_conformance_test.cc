@@ -2,7 +2,7 @@
 // The conformance suite through client, connection and server. Retries are the client's own business here:
 // the suite's are made by hand (rpc_session_test.cc has the real ones).
 #include "core-volume/layer/conformance/conformance.h"
-#include "core-volume/rpc/rpc_world.h"
+#include "core-volume/rpc/rpc_test_support.h"
 
 namespace polder {
 namespace {

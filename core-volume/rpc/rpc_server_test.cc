@@ -9,7 +9,7 @@
 #include "base/concurrency_impl.h"
 #include "core-volume/rpc/framed_connection.h"
 #include "core-volume/rpc/messages.h"
-#include "core-volume/rpc/rpc_world.h"
+#include "core-volume/rpc/rpc_test_support.h"
 
 namespace polder {
 namespace {

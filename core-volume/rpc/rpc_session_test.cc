@@ -2,7 +2,7 @@
 // What a session promises, on virtual time: it survives its connection for 60 s, and a change happens once.
 #include <fcntl.h>
 
-#include "core-volume/rpc/rpc_world.h"
+#include "core-volume/rpc/rpc_test_support.h"
 
 namespace polder {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "core-volume/rpc/rpc_world.h"
+#include "core-volume/rpc/rpc_test_support.h"
 
 #include "base/disk.h"
 
