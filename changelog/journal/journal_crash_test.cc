@@ -121,6 +121,9 @@ TEST_F(JournalCrashTest, ATornTailIsCutAtEveryByte) {
 void expect_noticed(JournalWorld& world, const std::string& name, std::uint64_t records, std::size_t bit) {
   auto check = verify_journal_directory(world.disk, JournalWorld::kPath);
   ASSERT_TRUE(check) << "bit " << bit << ": " << check.error().message();
+  EXPECT_LE(check->damage.size(), 1u);
+  EXPECT_TRUE(!check->damage.empty() || check->last_index == records - 1) << "bit " << bit;
+  if (bit % 8 != bit / 8 % 8) return;  // opening takes ten times as long: one bit of each byte
   auto opened = world.try_open();
   if (opened) {
     EXPECT_TRUE(check->damage.empty()) << "bit " << bit << ": " << check->damage[0].what;
@@ -215,15 +218,18 @@ TEST_F(JournalCrashTest, ALostDatabaseIsMadeAgainAndConsumersAreTold) {
   EXPECT_FALSE(must(journal->cursors())[0].must_rescan);
 }
 
-/// What a process does with its log; stops at the first error that means that it must be reopened.
+/// What a process does with its log. It goes on after errors, as a brick would.
 void work(JournalWorld& world) {
   if (!world.try_open()) return;
+  std::uint64_t late = 0;
   for (int round = 0; round < 4; ++round) {
     for (int n = 0; n < 6; ++n) {
       auto index = world.try_append();
+      if (index && n == 3) late = *index;
       if (index && n != 3) static_cast<void>(world.journal->applied(*index));
     }
     static_cast<void>(world.journal->sync());
+    if (round % 2 == 0) static_cast<void>(world.journal->applied(late));
     static_cast<void>(world.journal->set_cursor("follower", world.journal->stable_index()));
     static_cast<void>(world.journal->maintain(round % 2 == 0));
   }
@@ -244,8 +250,9 @@ Reached reached(JournalWorld& world) {
   return r;
 }
 
-void fail_each_call(int code, bool sticky, bool power_loss) {
-  for (std::uint64_t n = 1;; ++n) {
+/// Every `step`-th of them.
+void fail_each_call(int code, bool sticky, bool power_loss, std::uint64_t step) {
+  for (std::uint64_t n = 1;; n += step) {
     SCOPED_TRACE(fmt::format("call {} fails with {}", n, code));
     JournalWorld world;
     world.open();
@@ -268,7 +275,9 @@ void fail_each_call(int code, bool sticky, bool power_loss) {
     ASSERT_GE(last, before.cursor);
     world.expect_sound();
     auto cursors = must(world.journal->cursors());
-    if (before.cursor > 0) ASSERT_EQ(cursors.at(0).index, before.cursor);
+    // A failed commit may have happened.
+    if (before.cursor > 0) ASSERT_GE(cursors.at(0).index, before.cursor);
+    for (const Cursor& cursor : cursors) ASSERT_LE(cursor.index, last);
     for (const Cursor& cursor : cursors) ASSERT_TRUE(!cursor.must_rescan || cursor.index == 0);
     for (const Record& record : must(world.journal->unapplied())) must(world.journal->applied(record.index));
     world.append(3);
@@ -282,19 +291,19 @@ void fail_each_call(int code, bool sticky, bool power_loss) {
 }
 
 TEST_F(JournalCrashTest, AnyDiskCallMayFailOnceBeforeAKill) {
-  fail_each_call(EIO, false, false);
+  fail_each_call(EIO, false, false, 1);
 }
 TEST_F(JournalCrashTest, AnyDiskCallMayFailOnceBeforeAPowerLoss) {
-  fail_each_call(EIO, false, true);
+  fail_each_call(EIO, false, true, 1);
 }
 TEST_F(JournalCrashTest, TheDiskMayFailForEverBeforeAKill) {
-  fail_each_call(EIO, true, false);
+  fail_each_call(EIO, true, false, 3);
 }
 TEST_F(JournalCrashTest, TheDiskMayFailForEverBeforeAPowerLoss) {
-  fail_each_call(EIO, true, true);
+  fail_each_call(EIO, true, true, 3);
 }
 TEST_F(JournalCrashTest, TheDiskMayBeFullOnceBeforeAKill) {
-  fail_each_call(ENOSPC, false, false);
+  fail_each_call(ENOSPC, false, false, 3);
 }
 
 SimDisk* dying_disk = nullptr;
@@ -306,6 +315,8 @@ TEST_P(JournalCrashPoint, LeavesASoundLog) {
   auto [name, power_loss] = GetParam();
   for (unsigned passage = 1; passage <= 3; ++passage) {
     JournalWorld world;
+    world.options.keep_sealed = 0;
+    world.options.segment_bytes = 500;
     world.open();
     world.append(8);
     dying_disk = &world.disk;

@@ -120,7 +120,7 @@ TEST_F(JournalMaintainTest, BeyondTheCapTheSlowestIsToldToRescan) {
   options.retention_bytes = 5000;
   options.compress_sealed = false;
   open();
-  must(journal->set_cursor("dead", 3));
+  must(journal->set_cursor("dead", 0));
   must(journal->set_cursor("alive", 0));
   auto reader = must(journal->read_from(1));
   must(journal->sync());
@@ -199,23 +199,29 @@ TEST_F(JournalMaintainTest, AFlippedBitInASealedSegmentIsFoundAndNeverSkipped) {
     world.append(5);
     must(world.journal->sync());
     const std::string name = segment(1, compressed), whole = world.read_file(name);
+    std::size_t harmless = 0;
     for (std::size_t byte = 0; byte < whole.size(); byte += compressed ? 1 : 5) {
+      SCOPED_TRACE(byte);
       std::string bad = whole;
       bad[byte] = static_cast<char>(bad[byte] ^ 0x10);
       world.write_file(name, bad);
       auto check = must(world.journal->verify());
-      // zstd ignores some bits of its header.
-      if (compressed && check.damage.empty() && byte < 8) continue;
-      ASSERT_EQ(check.damage.size(), 1u) << "byte " << byte;
-      EXPECT_EQ(check.damage[0].segment, name);
       EXPECT_EQ(check.segments, 2u);
-      EXPECT_EQ(must(verify_journal_directory(world.disk, kPath)).damage.size(), 1u) << "byte " << byte;
+      if (compressed && check.damage.empty()) {  // zstd has a few bits that mean nothing
+        ++harmless;
+        ASSERT_EQ(world.expect_all(), 15u);
+        continue;
+      }
+      ASSERT_EQ(check.damage.size(), 1u);
+      EXPECT_EQ(check.damage[0].segment, name);
+      EXPECT_EQ(must(verify_journal_directory(world.disk, kPath)).damage.size(), 1u);
       auto reader = must(world.journal->read_from(1));
       Result<std::optional<Record>> last = std::nullopt;
       for (std::uint64_t n = 1; (last = reader->next()) && *last; ++n) ASSERT_EQ((*last)->index, n);
-      ASSERT_TRUE(last.failed_with(EUCLEAN)) << "byte " << byte;
+      ASSERT_TRUE(last.failed_with(EUCLEAN));
       EXPECT_THAT(last.error().message(), HasSubstr(name));
     }
+    EXPECT_LT(harmless, whole.size() / 20);
     world.write_file(name, whole);
     world.expect_sound();
   }

@@ -142,7 +142,11 @@ Result<void> JournalImpl::load_newest(const SegmentName& name, std::uint64_t pro
     // The kernel takes these pages for clean although the disk may not have them: write them again.
     TRY(rewrite(scanned.info, file));
   }
-  TRY(disk().fdatasync(file.fd()).with("sync {}", name.text()));
+  auto synced = disk().fdatasync(file.fd());
+  if (!synced) {
+    in_flight_->note_failed_sync();  // the next one to open must not take these pages for durable
+    return std::move(synced).with("sync {}", name.text());
+  }
   active_ = std::make_unique<Active>(std::move(file), scanned.header, std::move(scanned.hash));
   catalogue_->add(scanned.info, std::move(scanned.points));
   catalogue_->set_stable(scanned.info.last_index);

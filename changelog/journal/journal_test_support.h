@@ -6,6 +6,7 @@
 
 #include "base/coro.h"
 #include "base/hlc.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "base/transport.h"
 #include "base/workers.h"
@@ -36,6 +37,9 @@ class NoTransport final : public Transport {
 class JournalWorld {
  public:
   JournalWorld() {
+    // Thousands of failures are provoked; each is logged.
+    static const bool quiet = (log::configure("polder_journal_test", log::Level::kError, "/dev/null"), true);
+    static_cast<void>(quiet);
     options.segment_bytes = 1000;
     options.checkpoint_interval_s = 0;
   }

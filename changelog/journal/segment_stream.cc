@@ -25,7 +25,8 @@ Result<SegmentStream> SegmentStream::open(Disk& disk, int dir, const SegmentName
   TRY(auto file,
       disk.open(dir, name.text(), O_RDONLY | O_NOFOLLOW).with("open changelog segment {}", name.text()));
   SegmentStream stream(name, name.compressed ? zstd_source(std::move(file)) : plain_source(std::move(file)));
-  TRY(auto size, stream.fill(kSegmentHeaderBytes, UINT64_MAX));
+  // No byte more: what is after the header may still be being written, and would be kept.
+  TRY(auto size, stream.fill(kSegmentHeaderBytes, kSegmentHeaderBytes));
   auto header =
       decode_segment_header(stream.chunk_.bytes().first(std::min(size, std::size_t{kSegmentHeaderBytes})));
   if (!header) return damage_error({name.text(), 0, std::string(header.error().context())});

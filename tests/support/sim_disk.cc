@@ -23,12 +23,14 @@ void SimDisk::kill() {
   std::lock_guard lock(mutex_);
   state_->close_all();
   state_->fail_at = 0;
+  state_->frozen = false;
 }
 
 void SimDisk::crash(std::uint64_t seed) {
   std::lock_guard lock(mutex_);
   state_->close_all();
   state_->fail_at = 0;
+  state_->frozen = false;
   state_->tree.crash(seed);
   ++state_->boots;
 }
@@ -39,11 +41,19 @@ void SimDisk::fail_nth(std::uint64_t n, int code, bool sticky) {
   state_->fail_code = code;
   state_->fail_sticky = sticky;
   state_->fired = false;
+  state_->frozen = false;
+}
+
+void SimDisk::freeze() {
+  fail_nth(1, EIO, true);
+  std::lock_guard lock(mutex_);
+  state_->frozen = true;
 }
 
 void SimDisk::heal() {
   std::lock_guard lock(mutex_);
   state_->fail_at = 0;
+  state_->frozen = false;
 }
 
 bool SimDisk::fault_fired() const {

@@ -35,7 +35,7 @@ class SimDisk final : public Disk {
   /// Power loss: also loses what was not synced, as `seed` chooses; new boot id.
   void crash(std::uint64_t seed);
   /// Every call fails with EIO until kill(), crash() or heal().
-  void freeze() { fail_nth(1, EIO, true); }
+  void freeze();
 
   // Faults.
 

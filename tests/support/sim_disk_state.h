@@ -95,6 +95,7 @@ struct SimDisk::State {
   std::uint64_t fail_at = 0;  // a value of `calls`; 0: none
   int fail_code = 0;
   bool fail_sticky = false;
+  bool frozen = false;  // the process is ending: a sync that it still tries did not happen at all
   bool fired = false;
   std::uint64_t capacity_pages = 0;
   bool reflink = true;
