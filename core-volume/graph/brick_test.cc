@@ -91,6 +91,30 @@ TEST(BrickTest, FullDiskRefusesGrowthBeforeItIsLoggedAndLetsRoomBeMade) {
   must(c.write(file, handle, 0, std::string(1 << 20, 'z')));
 }
 
+TEST(BrickTest, WhatWasSyncedSurvivesAPowerLoss) {
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    SCOPED_TRACE(seed);
+    SimBrick node(seed);
+    Client c(node);
+    auto dir = c.dir(root, "d");
+    auto small = c.file(dir, "small", "x"), large = c.file(dir, "large", std::string(20'000, 'l'));
+    c.file(root, "gone", "x");
+    must(c.unlink(root, "gone"));
+    must(c.rename(dir, "small", root, "moved"));
+    c.put(large, 5000, "small write into it");
+    must(c.setxattr(small, "user.k", "v"));
+    must(c.sync());
+    auto before = c.dump();
+    node.disk.freeze();
+    (void)node.loop.run_until_done(node.brick->stop());
+    node.brick.reset();
+    node.disk.crash(seed);
+    node.start();
+    EXPECT_EQ(c.dump(), before);
+    c.file(dir, "more", "life goes on");
+  }
+}
+
 /// The disk refuses what validation could not foresee: the log takes it back, and goes on.
 TEST(BrickTest, RecordThatTheDiskRefusesIsUndone) {
   SimBrick node;

@@ -1,14 +1,35 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Many changes at once on threads, in few directories: whatever order they get, the log tells the same story
-// as the tree.
+// The brick on the kernel's file system, as root: conformance with and without threads, and many changes at
+// once in few directories: whatever order they get, the log tells the same story as the tree.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 
 #include "core-volume/graph/brick_test_support.h"
+#include "core-volume/layer/conformance/conformance.h"
 #include "core-volume/layers/memory/memory_layer.h"
 
 namespace polder {
 namespace {
+
+class ThreadedKernelBrick : public KernelBrick {
+ public:
+  ThreadedKernelBrick() : KernelBrick(make_thread_workers(3)) {}
+};
+
+class InlineKernelBrick : public KernelBrick {
+ public:
+  InlineKernelBrick() : KernelBrick(make_inline_workers()) {}
+};
+
+std::vector<ConformanceTarget> targets() {
+  if (::geteuid() != 0) return {};  // trusted extended attributes; the label "root" says so
+  const ConformanceFeatures features{.locks = true};
+  return {conformance_target<ThreadedKernelBrick>("kernel_brick_threads", features),
+          conformance_target<InlineKernelBrick>("kernel_brick_inline", features)};
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Conformance);
+INSTANTIATE_TEST_SUITE_P(Bricks, Conformance, testing::ValuesIn(targets()), conformance_name);
 
 class MemoryStack : public LoopStack {
  public:
