@@ -23,6 +23,7 @@ start_daemon() {
   daemon=$!
   for _ in $(seq 300); do
     polder cluster status > /dev/null 2>&1 && return
+    [ $? -eq 3 ] && return  # it answers: degraded
     kill -0 "$daemon" 2> /dev/null || fail "polderd ended at once"
     sleep 0.05
   done

@@ -37,6 +37,18 @@ std::string socket_of(const std::string& cluster) {
   return fmt::format("{}/{}/admin.sock", kRunRoot, cluster);
 }
 
+/// What was wrong, and how the command that was meant is used.
+std::string usage_help(const CLI::App& app, const std::string& what) {
+  const CLI::App* meant = &app;
+  std::string words = "polder";
+  while (!meant->get_subcommands().empty()) {
+    meant = meant->get_subcommands().front();
+    words += " " + meant->get_name();
+  }
+  auto example = meant->get_footer();
+  return fmt::format("polder: {}\n{}{}See: {} --help\n", what, example, example.empty() ? "" : "\n", words);
+}
+
 }  // namespace
 
 Cli::Cli(std::ostream& out, std::ostream& err, Api api)
@@ -84,7 +96,9 @@ int Cli::run(std::vector<std::string> words) {
   try {
     app_.parse(words);
   } catch (const CLI::ParseError& error) {
-    return app_.exit(error, out_, err_) == 0 ? kDone : kUsage;
+    if (error.get_exit_code() == 0) return app_.exit(error, out_, err_), kDone;
+    err_ << usage_help(app_, error.what());
+    return kUsage;
   }
   return chosen_ ? chosen_() : kUsage;
 }
