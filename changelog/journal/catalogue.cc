@@ -53,7 +53,9 @@ void Catalogue::add(const SegmentInfo& info, std::vector<SeekPoint> points) {
   std::lock_guard lock(mutex_);
   entries_[info.first_index] = {info, std::move(points)};
   first_.store(entries_.begin()->first, std::memory_order_release);
-  appended_.store(entries_.rbegin()->second.info.last_index, std::memory_order_release);
+  const SegmentInfo& newest = entries_.rbegin()->second.info;
+  active_bytes_.store(newest.bytes, std::memory_order_release);
+  appended_.store(newest.last_index, std::memory_order_release);
 }
 
 void Catalogue::update(const SegmentInfo& info) {
@@ -79,6 +81,7 @@ void Catalogue::appended_record(std::uint64_t index, Hlc hlc, std::size_t size) 
   if (info.bytes >= last_point + kSeekPointBytes) entry.points.push_back({index, info.bytes});
   info.bytes += size;
   info.stored_bytes = info.bytes;
+  active_bytes_.store(info.bytes, std::memory_order_release);
   appended_.store(index, std::memory_order_release);
 }
 

@@ -31,6 +31,7 @@ class Catalogue {
   std::optional<SegmentInfo> find(std::uint64_t index) const;
   std::vector<SegmentInfo> list() const;  // oldest first
   SegmentInfo active() const;             // the newest. There is always one, once the journal is open
+  std::uint64_t active_bytes() const { return active_bytes_.load(std::memory_order_acquire); }
   std::uint64_t stored_bytes() const;
   /// The last point at or before `index` in the segment that starts at `first_index`.
   std::optional<SeekPoint> seek_point(std::uint64_t first_index, std::uint64_t index) const;
@@ -48,7 +49,7 @@ class Catalogue {
   };
   mutable std::mutex mutex_;
   std::map<std::uint64_t, Entry> entries_;  // by first index
-  std::atomic<std::uint64_t> first_{1}, appended_{0}, stable_{0};
+  std::atomic<std::uint64_t> first_{1}, appended_{0}, stable_{0}, active_bytes_{0};
 };
 
 }  // namespace polder

@@ -53,27 +53,26 @@ void InFlight::load(ConstBytes content) {
   if (!same_boot_) return;
   sync_failed_ = load_le<std::uint32_t>(content.data() + kSyncFailedAt) != 0;
   low_ = load_le<std::uint64_t>(content.data() + kLowAt);
-  for (std::size_t bit = 0; bit < kMaxInFlight; ++bit)
-    marks_[bit] = (content[kMarksAt + bit / 8] & std::byte{1} << bit % 8) != std::byte{};
+  std::memcpy(marks_.data(), content.data() + kMarksAt, kMarksBytes);
 }
 
 Result<void> InFlight::reset(std::uint64_t low) {
   std::lock_guard lock(mutex_);
   low_ = low;
-  marks_.reset();
+  marks_ = {};
   sync_failed_ = false;
   return store_all();
 }
 
 Result<void> InFlight::applied(std::uint64_t index) {
   std::lock_guard lock(mutex_);
-  if (index <= low_ || (index <= low_ + kMaxInFlight && marks_[index % kMaxInFlight])) return {};
+  if (index <= low_ || (index <= low_ + kMaxInFlight && marked(index))) return {};
   if (index > low_ + kMaxInFlight)
     return Error(ENOBUFS).with("record {} cannot be noted as applied before record {}", index, low_ + 1);
   const auto old_low = low_;
   const auto old_marks = marks_;
-  marks_.set(index % kMaxInFlight);
-  while (marks_[(low_ + 1) % kMaxInFlight]) marks_.reset(++low_ % kMaxInFlight);
+  flip(index);
+  while (marked(low_ + 1)) flip(++low_);
   auto stored = store_marks();
   if (!stored) {  // memory must not be ahead of the file: the caller was told that it did not work
     low_ = old_low;
@@ -84,7 +83,7 @@ Result<void> InFlight::applied(std::uint64_t index) {
 
 bool InFlight::is_applied(std::uint64_t index) const {
   std::lock_guard lock(mutex_);
-  return index <= low_ || (index <= low_ + kMaxInFlight && marks_[index % kMaxInFlight]);
+  return index <= low_ || (index <= low_ + kMaxInFlight && marked(index));
 }
 
 std::uint64_t InFlight::low() const {
@@ -108,8 +107,7 @@ Result<void> InFlight::clear_failed_sync() {
 
 void InFlight::put_marks(std::byte* at) const {
   store_le(at, low_);
-  for (std::size_t bit = 0; bit < kMaxInFlight; ++bit)
-    if (marks_[bit]) at[kMarksAt - kLowAt + bit / 8] |= std::byte{1} << bit % 8;
+  std::memcpy(at + kMarksAt - kLowAt, marks_.data(), kMarksBytes);
 }
 
 Result<void> InFlight::store_all() {
@@ -123,7 +121,7 @@ Result<void> InFlight::store_all() {
 }
 
 Result<void> InFlight::store_marks() {
-  static_assert(kMarksAt + kMarksBytes == kFileBytes);
+  static_assert(kMarksAt + kMarksBytes == kFileBytes && sizeof marks_ == kMarksBytes);
   std::array<std::byte, kFileBytes - kLowAt> content{};
   put_marks(content.data());
   return file_.disk().pwrite(file_.fd(), content, kLowAt).with("write {}", kAppliedFile);

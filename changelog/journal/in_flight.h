@@ -3,7 +3,6 @@
 // up to which record everything has been applied and is durable, across power losses.
 #pragma once
 #include <array>
-#include <bitset>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -35,6 +34,8 @@ class InFlight {
   static constexpr std::size_t kFileBytes = 192;
   InFlight(DiskFile file, std::string boot_id) : file_(std::move(file)), boot_id_(std::move(boot_id)) {}
   void load(ConstBytes content);
+  bool marked(std::uint64_t index) const { return marks_[index / 64 % marks_.size()] >> index % 64 & 1; }
+  void flip(std::uint64_t index) { marks_[index / 64 % marks_.size()] ^= std::uint64_t{1} << index % 64; }
   void put_marks(std::byte* at) const;
   Result<void> store_all();
   Result<void> store_marks();
@@ -45,7 +46,9 @@ class InFlight {
   mutable std::mutex mutex_;
   bool sync_failed_ = false;
   std::uint64_t low_ = 0;
-  std::bitset<kMaxInFlight> marks_;  // bit i % 1024 is index i; only of indexes in (low, low + 1024]
+  /// As in the file: bit i % 1024 is index i; only indexes in (low, low + 1024] are marked.
+  using Marks = std::array<std::uint64_t, kMaxInFlight / 64>;
+  Marks marks_{};
 };
 
 struct Checkpoint {

@@ -25,7 +25,7 @@ Result<void> JournalImpl::check_usable() const {
 }
 
 bool JournalImpl::active_is_full() const {
-  return catalogue_->active().bytes >= options_.segment_bytes;
+  return catalogue_->active_bytes() >= options_.segment_bytes;
 }
 
 Result<std::uint64_t> JournalImpl::append(Record& record) {
@@ -58,7 +58,7 @@ Result<void> JournalImpl::append_locked(Record& record) {
 Result<void> JournalImpl::write_record(const Record& record) {
   TRY(auto encoded, encode_record(record, active_->header.first_index));
   const auto pieces = encoded.pieces();
-  const auto end = catalogue_->active().bytes;
+  const auto end = catalogue_->active_bytes();
   auto written = disk().pwritev(active_->file.fd(), pieces, end);
   if (!written) {
     // What was written of it must go, or the next record would follow a torn one.

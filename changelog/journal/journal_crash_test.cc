@@ -291,19 +291,19 @@ void fail_each_call(int code, bool sticky, bool power_loss, std::uint64_t step) 
 }
 
 TEST_F(JournalCrashTest, AnyDiskCallMayFailOnceBeforeAKill) {
-  fail_each_call(EIO, false, false, 1);
+  fail_each_call(EIO, false, false, 2);
 }
 TEST_F(JournalCrashTest, AnyDiskCallMayFailOnceBeforeAPowerLoss) {
-  fail_each_call(EIO, false, true, 1);
+  fail_each_call(EIO, false, true, 2);
 }
 TEST_F(JournalCrashTest, TheDiskMayFailForEverBeforeAKill) {
-  fail_each_call(EIO, true, false, 3);
+  fail_each_call(EIO, true, false, 5);
 }
 TEST_F(JournalCrashTest, TheDiskMayFailForEverBeforeAPowerLoss) {
-  fail_each_call(EIO, true, true, 3);
+  fail_each_call(EIO, true, true, 5);
 }
 TEST_F(JournalCrashTest, TheDiskMayBeFullOnceBeforeAKill) {
-  fail_each_call(ENOSPC, false, false, 3);
+  fail_each_call(ENOSPC, false, false, 5);
 }
 
 SimDisk* dying_disk = nullptr;
