@@ -170,6 +170,7 @@ Result<DiskFile> SimDisk::open(int dir, const std::string& path, int flags, mode
     TRY(auto place, state.resolve(dir, path, !(flags & O_NOFOLLOW)));
     if (place.target == 0) return Error(ENOENT);
     if (!state.meta(place.target).is_directory()) return Error(ENOTDIR);
+    if (state.meta(place.target).links == 0) return Error(EPERM);  // a removed directory; ext4's word for it
     TRY(auto inode, state.create_unnamed(place.target, S_IFREG | (mode & 07777)));
     state.tree.node(inode).linkable = !(flags & O_EXCL);
     return DiskFile(*this, state.add_handle(inode, flags));
