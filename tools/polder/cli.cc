@@ -5,12 +5,11 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <filesystem>
 #include <iostream>
 
+#include "base/concurrency.h"
 #include "base/coro.h"
 #include "base/transport.h"
 #include "core-volume/admin/admin_client.h"
@@ -139,7 +138,8 @@ Result<json::value> Cli::call_daemon(const std::string& method, const std::strin
                  Result<json::value>& answer) -> Task<void> {
     answer = co_await client.call(method, path, body, on_progress);
   };
-  asio::co_spawn(context, work(client, method, path, body, on_progress, answer), asio::detached);
+  TaskGroup tasks("root");
+  tasks.spawn(context.get_executor(), work(client, method, path, body, on_progress, answer));
   context.run();
   if (answer || client.connected()) return answer;
   unreachable_ = true;

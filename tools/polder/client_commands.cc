@@ -5,8 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <array>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +12,7 @@
 #include <iterator>
 
 #include "base/clock.h"
+#include "base/concurrency.h"
 #include "base/coro.h"
 #include "base/disk.h"
 #include "base/hlc.h"
@@ -62,7 +61,8 @@ Result<Membership> join(const JoinToken& token, const std::string& name) {
   auto work = [](Seams& seams, JoinToken token, std::string name, Result<Membership>& joined) -> Task<void> {
     joined = co_await join_cluster(seams, std::move(token), std::move(name));
   };
-  asio::co_spawn(context, work(seams, token, name, joined), asio::detached);
+  TaskGroup tasks("root");
+  tasks.spawn(context.get_executor(), work(seams, token, name, joined));
   context.run();
   return joined;
 }

@@ -5,8 +5,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -15,6 +13,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/concurrency.h"
 #include "base/coro.h"
 #include "base/disk.h"
 #include "base/hlc.h"
@@ -72,14 +71,14 @@ class Process {
   explicit Process(const Arguments& arguments) : arguments_(arguments) {}
 
   int run() {
-    asio::co_spawn(context_, main(), asio::detached);
+    TaskGroup tasks("root");
+    tasks.spawn(context_.get_executor(), main());
     run_loop(context_, std::chrono::microseconds(arguments_.busy_poll_us));
     return status_;
   }
 
  private:
   Task<void> main() {
-    co_await asio::this_coro::throw_if_cancelled(false);
     asio::signal_set signals(context_, SIGTERM, SIGINT);
     Daemon daemon(seams_, context_.get_executor(), arguments_.daemon);
     auto started = co_await daemon.start();
