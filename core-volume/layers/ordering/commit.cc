@@ -139,9 +139,8 @@ Result<void> OrderingLayer::check_space(std::uint64_t bytes) {
   if (space_budget_.fetch_sub(cost) >= cost) return {};
   TRY(auto space, store_.statfs());
   const auto available = static_cast<std::int64_t>(space.blocks_available * space.block_size);
-  // btrfs has no table of inodes: it reports none at all.
-  const bool no_inodes = space.files > 0 && space.files_free == 0;
-  if (available < cost || no_inodes) {
+  // btrfs has no table of inodes, and says 0 of 0.
+  if (available < cost || (space.files != 0 && space.files_free == 0)) {
     space_budget_ = 0;
     return Error(ENOSPC);
   }
