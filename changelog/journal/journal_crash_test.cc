@@ -250,9 +250,9 @@ Reached reached(JournalWorld& world) {
   return r;
 }
 
-/// Every `step`-th of them.
-void fail_each_call(int code, bool sticky, bool power_loss, std::uint64_t step) {
-  for (std::uint64_t n = 1;; n += step) {
+/// Every `step`-th of them, from the `first`.
+void fail_each_call(int code, bool sticky, bool power_loss, std::uint64_t first, std::uint64_t step) {
+  for (std::uint64_t n = first;; n += step) {
     SCOPED_TRACE(fmt::format("call {} fails with {}", n, code));
     JournalWorld world;
     world.open();
@@ -290,20 +290,21 @@ void fail_each_call(int code, bool sticky, bool power_loss, std::uint64_t step) 
   }
 }
 
+// Odd calls here and even ones there: both for all would take too long for a fast test.
 TEST_F(JournalCrashTest, AnyDiskCallMayFailOnceBeforeAKill) {
-  fail_each_call(EIO, false, false, 2);
+  fail_each_call(EIO, false, false, 1, 2);
 }
 TEST_F(JournalCrashTest, AnyDiskCallMayFailOnceBeforeAPowerLoss) {
-  fail_each_call(EIO, false, true, 2);
+  fail_each_call(EIO, false, true, 2, 2);
 }
 TEST_F(JournalCrashTest, TheDiskMayFailForEverBeforeAKill) {
-  fail_each_call(EIO, true, false, 5);
+  fail_each_call(EIO, true, false, 1, 5);
 }
 TEST_F(JournalCrashTest, TheDiskMayFailForEverBeforeAPowerLoss) {
-  fail_each_call(EIO, true, true, 5);
+  fail_each_call(EIO, true, true, 3, 5);
 }
 TEST_F(JournalCrashTest, TheDiskMayBeFullOnceBeforeAKill) {
-  fail_each_call(ENOSPC, false, false, 5);
+  fail_each_call(ENOSPC, false, false, 2, 5);
 }
 
 SimDisk* dying_disk = nullptr;
