@@ -75,6 +75,16 @@ TEST_F(RpcSessionTest, IsOverAfterAMinuteWithoutConnection) {
   EXPECT_TRUE(world.run(mkdir("after")));
 }
 
+TEST_F(RpcSessionTest, AVolumeMayHaveATimeOutOfItsOwn) {
+  world.volume->session_timeout = 5s;
+  auto opened = open_unlinked_file();
+  lose_connection_for(3s);
+  EXPECT_EQ(read(opened)->text(), "hello");
+  lose_connection_for(6s);
+  EXPECT_EQ(world.brick.ended_sessions, 1u);
+  EXPECT_TRUE(read(opened).failed_with(ESTALE));
+}
+
 TEST_F(RpcSessionTest, AnOutageIsAPause) {
   world.net.refuse_connections(true);
   world.net.break_all();

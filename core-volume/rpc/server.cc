@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "base/concurrency_impl.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "core-volume/rpc/server_session.h"
@@ -66,7 +67,8 @@ struct RpcServer::Impl {
   void start_background();
   Task<void> sweep();
   Task<void> expire();
-  Task<void> expire_due(nanoseconds upto);
+  Task<void> expire_due();
+  nanoseconds timeout_of(const RpcVolume& volume) const;
   Task<void> forget(std::shared_ptr<RpcVolume> volume, std::shared_ptr<RpcSession> session);
 
   Task<void> run(std::shared_ptr<ServerConnection> connection);
@@ -161,32 +163,43 @@ Task<void> RpcServer::Impl::sweep() {
   }
 }
 
-/// All sessions have the same time-out, so one that is detached later never expires earlier.
+nanoseconds RpcServer::Impl::timeout_of(const RpcVolume& volume) const {
+  return volume.served->session_timeout.count() > 0 ? volume.served->session_timeout
+                                                    : options.session_timeout;
+}
+
+/// Sleeps until the first session is due, or until another one is detached, which may be due earlier: volumes
+/// have time-outs of their own.
 Task<void> RpcServer::Impl::expire() {
   while (!co_await is_cancelled()) {
     std::optional<nanoseconds> next;
     for (const auto& [name, volume] : volumes)
-      for (const auto& [number, session] : volume->sessions)
-        if (!session->attached() && (!next || session->detached_at < *next)) next = session->detached_at;
+      for (const auto& [number, session] : volume->sessions) {
+        if (session->attached() || session->ended()) continue;
+        const auto due = session->detached_at + timeout_of(*volume);
+        if (!next || due < *next) next = due;
+      }
     if (!next) {
       (void)co_await detached.wait();
-      continue;
+    } else if (*next > seams.clock.boot_time()) {
+      (void)co_await with_deadline<void>(seams.clock, *next, detached.wait());
+    } else {
+      co_await expire_due();
     }
-    if (auto slept = co_await seams.clock.sleep_until(*next + options.session_timeout); !slept) co_return;
-    co_await expire_due(seams.clock.boot_time() - options.session_timeout);
   }
 }
 
-Task<void> RpcServer::Impl::expire_due(nanoseconds upto) {
+Task<void> RpcServer::Impl::expire_due() {
+  const auto now = seams.clock.boot_time();
   std::vector<std::pair<std::shared_ptr<RpcVolume>, std::shared_ptr<RpcSession>>> due;
   for (const auto& [name, volume] : volumes)
     for (const auto& [number, session] : volume->sessions)
-      if (!session->attached() && !session->ended() && session->detached_at <= upto)
+      if (!session->attached() && !session->ended() && session->detached_at + timeout_of(*volume) <= now)
         due.emplace_back(volume, session);
   for (auto& [volume, session] : due) {
     log::info("session {} of volume {} ({}) is over: no connection for {} s", session->number(),
               volume->served->name, session->stored().client_name,
-              std::chrono::duration_cast<std::chrono::seconds>(options.session_timeout).count());
+              std::chrono::duration_cast<std::chrono::seconds>(timeout_of(*volume)).count());
     co_await forget(volume, session);
   }
 }

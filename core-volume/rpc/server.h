@@ -32,6 +32,7 @@ struct ServedVolume {
   Gfid id;
   Gfid lineage;
   std::uint64_t incarnation = 1;  // another one (restore of a snapshot): handles of before are ESTALE
+  std::chrono::nanoseconds session_timeout{0};  // 0: the server's; may be changed at any time
 };
 
 struct RpcServerOptions {
