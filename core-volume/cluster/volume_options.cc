@@ -24,7 +24,7 @@ constexpr std::array kOptions = {
     VolumeOption{"changelog.segment-size", OptionType::kSize, "64MiB", kMiB, 1024 * kMiB, "",
                  "a segment of the changelog is sealed when it is larger", true},
     VolumeOption{"network.session-timeout", OptionType::kTime, "60s", 5 * kSecond_ns, 3600 * kSecond_ns, "",
-                 "how long a client may stay away before its locks and open files are given up", true},
+                 "how long a client may stay away before its locks and open files are given up", false},
 };
 
 Result<std::string> normalize_bool(std::string_view value) {

@@ -157,7 +157,10 @@ Task<Result<std::string>> Volumes::set_option(std::string name, std::string key,
     volume.value.options.erase(key);
   }
   CO_TRY(co_await put_volume(store_, volume.value, volume.version));
-  if (auto active = running(name)) active->info.options = volume.value.options;
+  if (auto active = running(name)) {
+    active->info.options = volume.value.options;
+    active->served->session_timeout = option_time(active->info.options, "network.session-timeout");
+  }
   co_return option_text(volume.value.options, option->name);
 }
 

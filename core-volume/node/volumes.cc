@@ -97,14 +97,15 @@ Task<Result<void>> Volumes::bring_up(VolumeInfo info) {
   auto volume = std::make_shared<RunningVolume>();
   volume->brick = *std::move(brick);
   volume->started_ns = static_cast<std::uint64_t>(seams_.clock.wall_time().count());
-  volume->served =
-      std::make_shared<ServedVolume>(ServedVolume{.name = name,
-                                                  .ops = &volume->brick->top(),
-                                                  .invalidations = &volume->brick->invalidations(),
-                                                  .read_only = info.read_only,
-                                                  .id = info.id,
-                                                  .lineage = info.lineage,
-                                                  .incarnation = info.incarnation});
+  volume->served = std::make_shared<ServedVolume>(
+      ServedVolume{.name = name,
+                   .ops = &volume->brick->top(),
+                   .invalidations = &volume->brick->invalidations(),
+                   .read_only = info.read_only,
+                   .id = info.id,
+                   .lineage = info.lineage,
+                   .incarnation = info.incarnation,
+                   .session_timeout = option_time(info.options, "network.session-timeout")});
   volume->info = std::move(info);
   auto served = co_await rpc_->add_volume(volume->served);
   if (!served) {
