@@ -113,7 +113,8 @@ void Answers::end() {
 }
 
 Task<Result<void>> Transfer::send_items(std::uint64_t cut, const CutPlan& plan, const ResumePoint& resume) {
-  const std::uint64_t begun_at = std::max(resume.index + 1, resume.extent_index);
+  const bool resumed = resume.index != 0 || resume.extent_index != 0;
+  const std::uint64_t begun_at = resumed ? std::max(resume.index + 1, resume.extent_index) : 0;
   for (const auto& item : plan.items) {
     if (const auto* range = std::get_if<RecordsItem>(&item)) {
       auto records = std::span(plan.records).subspan(range->first, range->count);

@@ -94,6 +94,8 @@ void Daemon::add_routes() {
   add_option_routes(api_, *this);
   add_changelog_routes(api_, *this);
   add_doctor_routes(api_, *this);
+  georep_ = std::make_unique<georep::GeorepService>(*node_);
+  georep_->attach();
 }
 
 Task<Result<void>> Daemon::open_sockets() {
@@ -210,6 +212,7 @@ Task<void> Daemon::stop() {
   for (const auto& listener : listeners_) listener->close();
   co_await tasks_.stop();
   co_await admin_.stop();
+  if (georep_) co_await georep_->stop();
   if (volumes_) co_await volumes_->close();
   listeners_.clear();
 }

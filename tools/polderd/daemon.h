@@ -9,6 +9,7 @@
 
 #include "core-volume/admin/admin_server.h"
 #include "core-volume/node/node.h"
+#include "georep/service/service.h"
 
 namespace polder {
 
@@ -60,6 +61,7 @@ class Daemon {
   std::unique_ptr<ClusterStore> store_;
   std::unique_ptr<Volumes> volumes_;
   std::unique_ptr<NodeContext> node_;
+  std::unique_ptr<georep::GeorepService> georep_;
   AdminServer admin_;
   std::vector<std::shared_ptr<Listener>> listeners_;
   TaskGroup tasks_{"polderd"};

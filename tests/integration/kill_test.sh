@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# kill -9 of each daemon at each named crash point, under load, many times; then both sites and an ordinary directory that had
+# the same operations are compared.
+#   kill_test.sh [--rounds N] [--points REGEX]
+# Every crash point must have fired at least once.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+top=$here/../..
+cluster=$top/tools/dev/cluster
+rounds=20 filter='^(changelog|store|ordering|georep)/'
+while [ $# -gt 0 ]; do
+  case $1 in
+    --rounds) rounds=$2; shift 2 ;;
+    --points) filter=$2; shift 2 ;;
+    *) echo "usage: kill_test.sh [--rounds N] [--points REGEX]" >&2; exit 2 ;;
+  esac
+done
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/polder-kill.XXXXXX")
+fail() { echo "FAILED: $*" >&2; exit 1; }
+cleanup() {
+  local status=$?
+  trap - EXIT
+  jobs -p | xargs -r kill 2> /dev/null || true
+  if [ $status -ne 0 ]; then
+    for site in east west; do tail -n 20 "$("$cluster" dir k$site)/polderd.log" | sed "s/^/  $site: /" >&2; done
+  fi
+  "$cluster" down keast
+  "$cluster" down kwest
+  rm -rf "$work"
+  exit $status
+}
+trap cleanup EXIT
+
+# Points that fire on the secondary; all others are proved on the primary.
+secondary_point() { [[ $1 == georep/* ]]; }
+
+"$cluster" down keast
+"$cluster" down kwest
+for site in keast kwest; do
+  "$cluster" up $site --fs xfs --size 2G
+  "$cluster" exec $site -- polder volume create data "$("$cluster" address $site):$("$cluster" dir $site)/brick/data" > /dev/null
+  # Small segments, so that sealing, compressing and retention happen all the time.
+  "$cluster" exec $site -- polder volume set data changelog.segment-size 1MiB > /dev/null
+  "$cluster" exec $site -- polder volume start data > /dev/null
+done
+"$cluster" exec kwest -- polder cluster token --role site --volume data > "$work/token"
+secondary=$("$cluster" address kwest)::data
+georep() { "$cluster" exec keast -- polder volume geo-replication data "$secondary" "$@"; }
+georep create --token-file "$work/token" > /dev/null
+georep start > /dev/null
+"$cluster" mount keast data "$work/mount"
+mkdir "$work/mount/load" "$work/mirror"
+
+seed=1
+mapfile -t points < <(git -C "$top" grep -ohE 'crash_point\("[^"]+"\)' -- 'changelog/*.cc' 'core-volume/*.cc' 'georep/*.cc' ':!*_test.cc' |
+  sed 's/.*"\(.*\)".*/\1/' | sort -u | grep -E "$filter")
+[ ${#points[@]} -gt 0 ] || fail "no crash points match $filter"
+for point in "${points[@]}"; do
+  site=keast
+  secondary_point "$point" && site=kwest
+  pid_file=$("$cluster" dir $site)/pid
+  fired=0
+  for ((round = 1; round <= rounds; round++)); do
+    "$cluster" kill $site 1
+    passage=$((1 + (seed * 7) % (round <= 3 ? 3 : 40)))
+    POLDER_CRASH_POINT=$point:$passage "$cluster" start $site 1 2> /dev/null || true  # it may die while it starts
+    rm -f "$work/stop"
+    "$here/load.py" "$work/mount/load" "$work/mirror" 60 $seed "$work/stop" > "$work/count" 2> "$work/error" &
+    load=$!
+    for ((i = 0; i < 20; i++)); do kill -0 "$(cat "$pid_file")" 2> /dev/null || break; sleep 0.1; done
+    if ! kill -0 "$(cat "$pid_file")" 2> /dev/null; then fired=$((fired + 1)); fi
+    touch "$work/stop"
+    "$cluster" kill $site 1
+    "$cluster" start $site 1 || fail "$site does not start after $point"
+    wait $load || fail "$point, round $round: $(cat "$work/error")"
+    seed=$((seed + 1))
+  done
+  echo "$point: killed $fired times of $rounds"
+  [ $fired -gt 0 ] || fail "$point never fired"
+done
+
+"$cluster" mount kwest data "$work/west" ro
+georep checkpoint now > /dev/null
+sleep 1.1
+rsync -rlHpgoDXni --checksum --delete "$work/mirror/" "$work/mount/load/" > "$work/differences"
+[ ! -s "$work/differences" ] || { head "$work/differences"; fail "the volume differs from the mirror"; }
+"$top/tools/dev/compare" "$work/mount" "$work/west" || fail "the sites differ"
+umount "$work/mount"
+"$cluster" exec keast -- polder changelog verify data
+"$cluster" exec kwest -- polder changelog verify data
+echo "1 passed, 0 failed"
