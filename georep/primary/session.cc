@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 constexpr auto kSilence = 20s;
 constexpr auto kPingInterval = 5s;
 constexpr auto kRetryMin = 250ms;
-constexpr auto kRetryMax = 10s;
+constexpr auto kRetryMax = 5s;
 
 }  // namespace
 
@@ -49,16 +49,15 @@ Task<void> PrimarySession::Impl::run() {
   nanoseconds pause = kRetryMin;
   for (std::size_t turn = 0; !co_await is_cancelled(); ++turn) {
     const auto& endpoint = config_.secondary[turn % config_.secondary.size()];
-    const auto begun = seams_.clock.boot_time();
+    greeted_ = false;
     auto ended = co_await connect_and_serve(endpoint);
     if (ended.failed_with(ECANCELED)) co_return;
-    const bool lasted = seams_.clock.boot_time() - begun > kRetryMax;
     if (status_.state != PrimaryStatus::State::kSuperseded) status_.state = PrimaryStatus::State::kFaulty;
     auto reason = ended ? std::string("the secondary closed the connection") : ended.error().message();
     if (reason != status_.reason)
       log::warning("geo-replication {} to {}: {}", config_.volume, endpoint.text(), reason);
     status_.reason = std::move(reason);
-    pause = lasted ? nanoseconds(kRetryMin) : std::min<nanoseconds>(2 * pause, kRetryMax);
+    pause = greeted_ ? nanoseconds(kRetryMin) : std::min<nanoseconds>(2 * pause, kRetryMax);
     if (!co_await seams_.clock.sleep_for(pause)) co_return;
   }
 }
@@ -107,6 +106,7 @@ Task<Result<void>> PrimarySession::Impl::greet() {
   transfer_ = std::make_unique<Transfer>(seams_, brick_.store, *stream_, *answers_, config_.scratch_directory,
                                          position);
   status_.reason.clear();
+  greeted_ = true;
   co_return co_await set_cursor(applied_.index);
 }
 

@@ -82,6 +82,7 @@ struct PrimarySession::Impl {
   std::unique_ptr<GeorepStream> stream_;
   std::unique_ptr<Answers> answers_;
   std::unique_ptr<Transfer> transfer_;
+  bool greeted_ = false;  // the last connection got as far as Welcome
   std::uint64_t window_bytes_ = 0;
   std::optional<SpoolState> unfinished_;  // of Welcome, until that cut has been sent
 

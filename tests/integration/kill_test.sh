@@ -38,7 +38,7 @@ secondary_point() { [[ $1 == georep/* ]]; }
 "$cluster" down keast
 "$cluster" down kwest
 for site in keast kwest; do
-  "$cluster" up $site --fs xfs --size 2G
+  "$cluster" up $site --fs btrfs --size 2G
   "$cluster" exec $site -- polder volume create data "$("$cluster" address $site):$("$cluster" dir $site)/brick/data" > /dev/null
   # Small segments, so that sealing, compressing and retention happen all the time.
   "$cluster" exec $site -- polder volume set data changelog.segment-size 1MiB > /dev/null
@@ -57,8 +57,8 @@ mapfile -t points < <(git -C "$top" grep -ohE 'crash_point\("[^"]+"\)' -- 'chang
   sed 's/.*"\(.*\)".*/\1/' | sort -u | grep -E "$filter")
 [ ${#points[@]} -gt 0 ] || fail "no crash points match $filter"
 for point in "${points[@]}"; do
-  site=keast
-  secondary_point "$point" && site=kwest
+  site=keast patience=20
+  secondary_point "$point" && site=kwest patience=80  # the primary has to connect again first
   pid_file=$("$cluster" dir $site)/pid
   fired=0
   for ((round = 1; round <= rounds; round++)); do
@@ -68,7 +68,7 @@ for point in "${points[@]}"; do
     rm -f "$work/stop"
     "$here/load.py" "$work/mount/load" "$work/mirror" 60 $seed "$work/stop" > "$work/count" 2> "$work/error" &
     load=$!
-    for ((i = 0; i < 20; i++)); do kill -0 "$(cat "$pid_file")" 2> /dev/null || break; sleep 0.1; done
+    for ((i = 0; i < patience; i++)); do kill -0 "$(cat "$pid_file")" 2> /dev/null || break; sleep 0.1; done
     if ! kill -0 "$(cat "$pid_file")" 2> /dev/null; then fired=$((fired + 1)); fi
     touch "$work/stop"
     "$cluster" kill $site 1
