@@ -15,6 +15,7 @@ constexpr std::size_t kCopyBytes = 1 << 20;
 }  // namespace
 
 Result<void> Store::apply(const Record& record, const ApplyHints& hints) {
+  TRY(refuse_if_read_only());
   switch (record.kind) {
     case RecordKind::kWrite:
       return apply_write(record, record.data.bytes());
@@ -57,6 +58,7 @@ bool Store::bytes_are_newer(const layout::Meta& meta, const Record& record) {
 
 /// Without `data` (folded again, and the bytes were not in the log) only the times.
 Result<void> Store::apply_write(const Record& record, ConstBytes data) {
+  TRY(refuse_if_read_only());
   auto lock = stripes_.exclusive({Stripes::object(record.gfid)});
   auto fd = file(record.gfid);
   if (fd.failed_with(ESTALE)) return {};
@@ -75,6 +77,7 @@ Result<void> Store::apply_write(const Record& record, ConstBytes data) {
 }
 
 Result<void> Store::apply_copy(const Record& record, const Gfid& from, std::uint64_t from_offset) {
+  TRY(refuse_if_read_only());
   TRY(auto source, shared_file(from));
   auto lock = stripes_.exclusive({Stripes::object(record.gfid)});
   TRY(auto target, file(record.gfid));
@@ -146,11 +149,13 @@ Result<void> Store::zero_by_hand(const FdRef& file, const Record& record) {
 }
 
 Result<void> Store::reserve(const Gfid& gfid, std::uint64_t offset, std::uint64_t length) {
+  TRY(refuse_if_read_only());
   TRY(auto fd, shared_file(gfid));
   return disk_.fallocate(fd->fd(), FALLOC_FL_KEEP_SIZE, offset, length);
 }
 
 Result<void> Store::cut_back(const Gfid& gfid, std::uint64_t size) {
+  TRY(refuse_if_read_only());
   auto lock = stripes_.exclusive({Stripes::object(gfid)});
   auto fd = file(gfid);
   if (fd.failed_with(ESTALE)) return {};

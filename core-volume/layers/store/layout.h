@@ -23,6 +23,7 @@ inline constexpr const char* kTmp = ".polder/tmp";     // objects in the making;
 inline constexpr const char* kOrphans = ".polder/orphans";  // empty files named by gfid: unlinked, still open
 inline constexpr const char* kChangelog = ".polder/changelog";
 inline constexpr const char* kIdentity = ".polder/brick";
+inline constexpr const char* kRestored = ".polder/restored";  // of a restored brick that has not yet started
 
 // Extended attributes. All of them begin with kHidden and do not exist for users of the volume.
 inline constexpr std::string_view kHidden = "trusted.polder.";

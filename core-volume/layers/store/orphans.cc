@@ -34,6 +34,7 @@ Result<void> Store::mark_orphan(const Gfid& gfid) {
 }
 
 Result<void> Store::reap(const Gfid& gfid) {
+  TRY(refuse_if_read_only());
   auto lock = stripes_.exclusive({Stripes::object(gfid)});
   auto object = locate(gfid);
   if (!object && !object.failed_with(ESTALE)) return std::move(object).error();

@@ -10,7 +10,7 @@ namespace polder {
 namespace {
 
 constexpr int kOpenDir = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK;
-constexpr int kOpenFile = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOATIME;
+constexpr int kOpenFile = O_NOFOLLOW | O_NONBLOCK | O_NOATIME;
 constexpr std::uint32_t kRootMode = 0755;
 
 /// mkdir that finds its work done is content: a creation that was killed is begun again.
@@ -119,9 +119,13 @@ Result<std::unique_ptr<Store>> Store::open(Disk& disk, const std::string& path, 
   TRY(store->identity_, read_identity(disk, store->root_.fd(), path));
   TRY(check_identity(path, store->identity_, options.volume, options.brick));
   TRY(refuse_nested(disk, path));
-  TRY(lock_brick(disk, store->root_.fd(), path));
+  if (!options.read_only) {
+    TRY(lock_brick(disk, store->root_.fd(), path));
+  }
   TRY(store->open_directories().with("brick {}", path));
-  TRY(store->empty_tmp().with("empty {}/{}", path, layout::kTmp));
+  if (!options.read_only) {
+    TRY(store->empty_tmp().with("empty {}/{}", path, layout::kTmp));
+  }
   TRY(store->load_orphan_directories());
   TRY(auto running, disk.boot_id());
   auto last = disk.get_xattr_at(store->root_.fd(), layout::kState, layout::kBootKey);
@@ -130,7 +134,7 @@ Result<std::unique_ptr<Store>> Store::open(Disk& disk, const std::string& path, 
 }
 
 Store::Store(Disk& disk, std::string path, const StoreOptions& options)
-    : disk_(disk), path_(std::move(path)), fds_(options.open_files) {}
+    : disk_(disk), path_(std::move(path)), read_only_(options.read_only), fds_(options.open_files) {}
 
 Store::~Store() = default;
 
@@ -151,9 +155,15 @@ Result<void> Store::open_directories() {
 }
 
 Result<void> Store::remember_boot() {
+  TRY(refuse_if_read_only());
   TRY(auto running, disk_.boot_id());
   return disk_.set_xattr_at(root_.fd(), layout::kState, layout::kBootKey, running)
       .with("remember the boot id of brick {}", path_);
+}
+
+Result<void> Store::refuse_if_read_only() const {
+  if (!read_only_) return {};
+  return Error(EROFS).with("brick {} is a snapshot", path_);
 }
 
 Result<void> Store::empty_tmp() {
@@ -221,7 +231,7 @@ Result<FdRef> Store::file(const Gfid& gfid) {
   // Asked before opening: opening a device acts on it.
   if (object.is(S_IFDIR)) return Error(EISDIR);
   if (!object.is(S_IFREG)) return Error(EINVAL);
-  auto opened = disk_.open(object.fd->fd(), object.name, kOpenFile);
+  auto opened = disk_.open(object.fd->fd(), object.name, kOpenFile | (read_only_ ? O_RDONLY : O_RDWR));
   if (!opened) return std::move(opened).error().with("open object {}", gfid.hex());
   return fds_.put(FdCache::Kind::kFile, gfid, std::move(*opened));
 }

@@ -30,6 +30,9 @@ struct StoreOptions {
   Gfid volume;  // expected; nil: any
   Gfid brick;   // expected; nil: any
   std::size_t open_files = 1024;
+  /// A snapshot: nothing is written, not even where the file system would let us; changes are EROFS. No lock
+  /// is taken: what cannot change can be looked at by many.
+  bool read_only = false;
 };
 
 /// What apply() cannot see in the record.
@@ -133,6 +136,7 @@ class Store {
 
   Store(Disk& disk, std::string path, const StoreOptions& options);
   Result<void> open_directories();
+  Result<void> refuse_if_read_only() const;
   Result<void> empty_tmp();
 
   // Finding; the caller holds the object's stripe. ESTALE.
@@ -204,6 +208,7 @@ class Store {
 
   Disk& disk_;
   const std::string path_;
+  const bool read_only_;
   BrickIdentity identity_;
   bool same_boot_ = false;
   DiskFile root_;  // holds the lock of the brick
