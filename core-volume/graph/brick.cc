@@ -3,6 +3,7 @@
 
 #include "base/hlc.h"
 #include "base/on_worker.h"
+#include "core-volume/graph/restore_marker.h"
 
 namespace polder {
 
@@ -33,6 +34,12 @@ Task<Result<std::unique_ptr<Brick>>> Brick::start(Seams& seams, BrickConfig conf
   const bool had_clients = journal->appended_index() != 0;
   std::unique_ptr<Brick> brick(new Brick(seams, std::move(config), std::move(store), std::move(journal)));
   CO_TRY(co_await brick->ordering_.start());
+  auto settled = co_await on_worker(
+      seams.workers, [&] { return settle_restore(seams.disk, brick->config_.path, *brick->journal_); });
+  if (!settled) {
+    (void)co_await brick->ordering_.stop();  // the reason why it does not start says more
+    co_return std::move(settled).error();
+  }
   if (had_clients && brick->config_.lock_grace.count() > 0)
     brick->locks_.start_grace(brick->config_.lock_grace);
   co_return brick;
