@@ -54,6 +54,11 @@ Task<Result<CreatedVolume>> Volumes::create_locked(CreateVolume request) {
   auto existing = co_await get_volume(store_, request.name);
   if (existing) co_return Error(EEXIST).with("there is a volume '{}' already", request.name);
   if (!existing.failed_with(ENOENT)) co_return existing.error();
+  for (const auto& hooks : hooks_) {
+    if (hooks.may_create) {
+      CO_TRY(co_await hooks.may_create(request.name));
+    }
+  }
   CO_TRY(auto used, co_await used_brick_paths());
   CO_TRY(refuse_overlap(spec.path, used));
 

@@ -86,10 +86,19 @@ Task<Result<Volumes::Guard>> Volumes::lock(std::string name) {
   co_return co_await locks_.lock(std::move(keys));
 }
 
+Task<Result<std::unique_ptr<Brick>>> Volumes::start_brick(const VolumeInfo& info) {
+  for (const auto& hooks : hooks_) {
+    if (hooks.before_start) {
+      CO_TRY(co_await hooks.before_start(info));
+    }
+  }
+  co_return co_await Brick::start(seams_, brick_config(info));
+}
+
 Task<Result<void>> Volumes::bring_up(VolumeInfo info) {
   auto name = info.name;
   if (running_.contains(name)) co_return Result<void>();
-  auto brick = co_await Brick::start(seams_, brick_config(info));
+  auto brick = co_await start_brick(info);
   if (!brick) {
     failures_[name] = brick.error().message();
     co_return brick.error();

@@ -67,6 +67,9 @@ struct CreatedVolume {
 /// Parts that live on a volume (geo-replication, snapshots) learn of its life. Called with the volume's
 /// administrative lock held.
 struct VolumeHooks {
+  /// Each may be empty.
+  std::function<Task<Result<void>>(std::string name)> may_create;     // EEXIST: who has the name
+  std::function<Task<Result<void>>(const VolumeInfo&)> before_start;  // an error: it does not start
   std::function<Task<void>(std::shared_ptr<RunningVolume>)> started;  // after its brick serves; may be empty
   std::function<Task<void>(std::shared_ptr<RunningVolume>)>
       stopping;  // before: let go of the brick; may be empty
@@ -100,6 +103,9 @@ class Volumes {
   /// `value` absent: back to the default. Returns the normalised value.
   Task<Result<std::string>> set_option(std::string name, std::string key, std::optional<std::string> value);
 
+  /// How the volume's brick is opened, running or not.
+  BrickConfig brick_config(const VolumeInfo& info) const;
+
   // For parts that do several things with a volume as one: they hold the lock.
   Task<Result<Guard>> lock(std::string name);
   /// Starts or ends the brick without changing the volume's state in the store (snapshot restore).
@@ -125,7 +131,7 @@ class Volumes {
  private:
   RpcServerOptions server_options();
   Error why_absent(const std::string& name) const;
-  BrickConfig brick_config(const VolumeInfo& info) const;
+  Task<Result<std::unique_ptr<Brick>>> start_brick(const VolumeInfo& info);
   Task<Result<std::vector<std::string>>> used_brick_paths();
   Result<BrickSpec> parse_brick(const std::string& text) const;
   Task<Result<CreatedVolume>> create_locked(CreateVolume request);
