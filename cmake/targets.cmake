@@ -65,6 +65,7 @@ function(polder_program name)
 endfunction()
 
 include(GoogleTest)
+add_custom_target(fast_tests)  # what the sanitizer runs build
 function(polder_test name)
   cmake_parse_arguments(A "SERIAL" "" "SOURCES;DEPS;LABELS" ${ARGN})
   if(NOT A_LABELS)
@@ -74,6 +75,9 @@ function(polder_test name)
   target_link_libraries(${name} PRIVATE polder_options polder_asio ${A_DEPS} GTest::gmock GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   polder_use_pch(${name})
+  if("fast" IN_LIST A_LABELS)
+    add_dependencies(fast_tests ${name})
+  endif()
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}:")
   # Not by its PROPERTIES: several labels there are torn apart, and take the properties after them along.
   set(properties "${CMAKE_CURRENT_BINARY_DIR}/${name}_properties.cmake")
