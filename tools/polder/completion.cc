@@ -61,7 +61,7 @@ void add_completion_command(Cli& cli) {
   auto shell = std::make_shared<std::string>("bash");
   auto& command =
       cli.command(cli.app(), "completion", "Print the shell's completion script",
-                  "polder completion bash > /usr/share/bash-completion/completions/polder", [&cli] {
+                  "polder completion bash > /usr/share/bash-completion/completions/polder", [&cli, shell] {
                     std::string cases;
                     std::string paths;
                     add_cases(cases, cli.app(), "");
