@@ -68,12 +68,11 @@ struct CreatedVolume {
 /// administrative lock held.
 struct VolumeHooks {
   /// Each may be empty.
-  std::function<Task<Result<void>>(std::string name)> may_create;     // EEXIST: who has the name
-  std::function<Task<Result<void>>(const VolumeInfo&)> before_start;  // an error: it does not start
-  std::function<Task<void>(std::shared_ptr<RunningVolume>)> started;  // after its brick serves; may be empty
-  std::function<Task<void>(std::shared_ptr<RunningVolume>)>
-      stopping;  // before: let go of the brick; may be empty
-  std::function<Task<Result<void>>(const VolumeInfo&)> may_delete;  // EBUSY: what must be deleted first
+  std::function<Task<Result<void>>(std::string name)> may_create = {};      // EEXIST: who has the name
+  std::function<Task<Result<void>>(const VolumeInfo&)> before_start = {};   // an error: it does not start
+  std::function<Task<void>(std::shared_ptr<RunningVolume>)> started = {};   // its brick serves
+  std::function<Task<void>(std::shared_ptr<RunningVolume>)> stopping = {};  // let go of the brick now
+  std::function<Task<Result<void>>(const VolumeInfo&)> may_delete = {};     // EBUSY: what has to go first
 };
 
 class Volumes {
