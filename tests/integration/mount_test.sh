@@ -70,4 +70,6 @@ elsewhere bash -euc '
   umount "$3"' - "$options" "$address" "$work/mnt" || fail "the mount over TLS"
 for _ in $(seq 100); do pgrep -f "mount.polder.*$work/mnt" > /dev/null || break; sleep 0.1; done
 ! pgrep -f "mount.polder.*$work/mnt" > /dev/null || fail "mount.polder is still there after umount"
+"$cluster" down "$name"
+! "$cluster" list | grep -q "^$name " || fail "the cluster is still there after: cluster down"
 echo "mount_test: all is well"
