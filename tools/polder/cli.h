@@ -95,6 +95,7 @@ void add_volume_commands(Cli& cli);
 void add_volume_status_commands(Cli& cli);
 void add_option_commands(Cli& cli);
 void add_georep_commands(Cli& cli);
+void add_snapshot_commands(Cli& cli);
 void add_brick_commands(Cli& cli);
 void add_changelog_commands(Cli& cli);
 void add_doctor_command(Cli& cli);

@@ -11,6 +11,7 @@ void add_commands(Cli& cli) {
   add_volume_status_commands(cli);
   add_option_commands(cli);
   add_georep_commands(cli);
+  add_snapshot_commands(cli);
   add_brick_commands(cli);
   add_changelog_commands(cli);
   add_doctor_command(cli);

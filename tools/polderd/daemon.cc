@@ -96,6 +96,8 @@ void Daemon::add_routes() {
   add_doctor_routes(api_, *this);
   georep_ = std::make_unique<georep::GeorepService>(*node_);
   georep_->attach();
+  snapshots_ = std::make_unique<SnapshotCoordinator>(*node_);
+  snapshots_->attach();
 }
 
 Task<Result<void>> Daemon::open_sockets() {
@@ -113,7 +115,9 @@ Task<Result<void>> Daemon::open_sockets() {
 /// Volumes first: whoever connects finds what there is.
 Task<Result<void>> Daemon::open_cluster() {
   add_join_route(api_, seams_, *store_, identity_.ca, identity_.cluster.name);
+  CO_TRY(co_await snapshots_->recover());
   CO_TRY(co_await volumes_->open());
+  co_await snapshots_->open();
   auto opened = co_await open_port();
   if (!opened) {
     // The address may come later (DHCP, VPN); local clients are served meanwhile.
@@ -213,6 +217,7 @@ Task<void> Daemon::stop() {
   co_await tasks_.stop();
   co_await admin_.stop();
   if (georep_) co_await georep_->stop();
+  if (snapshots_) co_await snapshots_->close();
   if (volumes_) co_await volumes_->close();
   listeners_.clear();
 }

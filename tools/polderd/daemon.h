@@ -10,6 +10,7 @@
 #include "core-volume/admin/admin_server.h"
 #include "core-volume/node/node.h"
 #include "georep/service/service.h"
+#include "snapshot/coordinator/coordinator.h"
 
 namespace polder {
 
@@ -62,6 +63,7 @@ class Daemon {
   std::unique_ptr<Volumes> volumes_;
   std::unique_ptr<NodeContext> node_;
   std::unique_ptr<georep::GeorepService> georep_;
+  std::unique_ptr<SnapshotCoordinator> snapshots_;
   AdminServer admin_;
   std::vector<std::shared_ptr<Listener>> listeners_;
   TaskGroup tasks_{"polderd"};
