@@ -22,6 +22,9 @@ struct FreeSignature {
   void operator()(rs_signature_t* signature) const { rs_free_sumset(signature); }
 };
 
+/// What it would print on standard error is in the errors that it returns, and those have context.
+[[maybe_unused]] const bool librsync_is_silent = (rs_trace_to(nullptr), true);
+
 Error librsync_error(std::string_view what, rs_result result) {
   return Error(EPROTO).with("librsync {}: {}", what, rs_strerror(result));
 }
