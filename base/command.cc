@@ -5,11 +5,15 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cstring>
+#include <mutex>
+#include <thread>
 
 #include "base/error.h"
 
@@ -20,6 +24,12 @@ namespace polder {
 namespace {
 
 constexpr std::size_t kMaxOutput_bytes = 16u << 20;
+constexpr auto kLockPause = std::chrono::milliseconds(50);
+
+// The lock file of own_commands(), empty; -1: none. Programs get it as their standard input: so it is theirs
+// until they end, and those that close all but the first three descriptors keep it.
+std::atomic<int> command_lock{-1};
+std::mutex command_lock_mutex;
 
 struct Pipe {
   int read_end = -1;
@@ -53,7 +63,10 @@ std::string command_line(const std::vector<std::string>& argv) {
 Result<pid_t> spawn(const std::vector<std::string>& argv, const Pipe& out, const Pipe& err) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  if (const int lock = command_lock.load(); lock >= 0)
+    posix_spawn_file_actions_adddup2(&actions, lock, 0);
+  else
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, out.write_end, 1);
   posix_spawn_file_actions_adddup2(&actions, err.write_end, 2);
   posix_spawn_file_actions_addclosefrom_np(&actions, 3);
@@ -124,6 +137,25 @@ Result<std::string> run_command_checked(const std::vector<std::string>& argv, st
   if (output.status == 0) return std::move(output.out);
   while (output.err.ends_with('\n')) output.err.pop_back();
   return Error(EIO).with("'{}' failed with status {}: {}", command_line(argv), output.status, output.err);
+}
+
+Result<void> own_commands(const std::string& path, std::chrono::seconds limit) {
+  std::lock_guard one_at_a_time(command_lock_mutex);
+  if (command_lock.load() >= 0) return {};
+  const int file = ::open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0) return Error(errno).with("open {}", path);
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  while (::flock(file, LOCK_EX | LOCK_NB) != 0) {
+    const int error = errno;
+    if (error != EWOULDBLOCK || std::chrono::steady_clock::now() >= deadline) {
+      ::close(file);
+      if (error != EWOULDBLOCK) return Error(error).with("lock {}", path);
+      return Error(EBUSY).with("a program that was started by a killed daemon still runs (fuser {})", path);
+    }
+    std::this_thread::sleep_for(kLockPause);
+  }
+  command_lock = file;
+  return {};
 }
 
 }  // namespace polder

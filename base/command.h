@@ -25,4 +25,10 @@ Result<CommandOutput> run_command(const std::vector<std::string>& argv,
 Result<std::string> run_command_checked(const std::vector<std::string>& argv,
                                         std::chrono::seconds limit = std::chrono::seconds(120));
 
+/// Programs outlive a process that is killed, and would go on to change what its successor looks at. Once per
+/// process: takes the lock file `path`, which every program that is run from now on holds, too, for as long
+/// as it lives. Waits up to `limit` for the programs of a killed predecessor to end; EBUSY then, and another
+/// call may follow. Nothing when this process has the lock.
+Result<void> own_commands(const std::string& path, std::chrono::seconds limit);
+
 }  // namespace polder
