@@ -86,12 +86,15 @@ Task<Result<Volumes::Guard>> Volumes::lock(std::string name) {
   co_return co_await locks_.lock(std::move(keys));
 }
 
-Task<Result<std::unique_ptr<Brick>>> Volumes::start_brick(const VolumeInfo& info) {
+Task<Result<std::unique_ptr<Brick>>> Volumes::start_brick(VolumeInfo& info) {
   for (const auto& hooks : hooks_) {
     if (hooks.before_start) {
       CO_TRY(co_await hooks.before_start(info));
     }
   }
+  // A hook may have finished what was interrupted (a restore), and with it changed the record.
+  CO_TRY(auto now, co_await get_volume(store_, info.name));
+  info = std::move(now.value);
   co_return co_await Brick::start(seams_, brick_config(info));
 }
 

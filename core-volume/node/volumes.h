@@ -130,7 +130,8 @@ class Volumes {
  private:
   RpcServerOptions server_options();
   Error why_absent(const std::string& name) const;
-  Task<Result<std::unique_ptr<Brick>>> start_brick(const VolumeInfo& info);
+  /// Brings `info` up to date.
+  Task<Result<std::unique_ptr<Brick>>> start_brick(VolumeInfo& info);
   Task<Result<std::vector<std::string>>> used_brick_paths();
   Result<BrickSpec> parse_brick(const std::string& text) const;
   Task<Result<CreatedVolume>> create_locked(CreateVolume request);
