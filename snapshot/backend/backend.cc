@@ -17,7 +17,9 @@ Result<void> check_snapshot_id(const std::string& id) {
   return {};
 }
 
-Result<std::unique_ptr<SnapshotBackend>> make_snapshot_backend(const std::string& brick_path) {
+Result<std::unique_ptr<SnapshotBackend>> make_snapshot_backend(const std::string& brick_path,
+                                                               const std::string& place) {
+  if (!place.empty()) return make_lvm_backend_at(place);
   TRY(auto btrfs, make_btrfs_backend(brick_path));
   if (btrfs) return btrfs;
   TRY(auto lvm, make_lvm_backend(brick_path));

@@ -30,6 +30,9 @@ class SnapshotBackend {
   virtual ~SnapshotBackend() = default;
 
   virtual std::string name() const = 0;  // "btrfs", "lvm-thin"
+  /// What make_snapshot_backend() needs to be told in the middle of a commit_restore(), when it cannot be
+  /// seen from the brick's path. To be stored before prepare_restore(). May be empty.
+  virtual std::string place() const = 0;
   /// Room for a snapshot? ENOSPC names the figure and the limit, and what to do.
   virtual Result<SnapshotSpace> check_space() = 0;
 
@@ -57,7 +60,9 @@ class SnapshotBackend {
 };
 
 /// The backend for the brick in `brick_path`. EOPNOTSUPP says what the brick lacks and what would do.
-Result<std::unique_ptr<SnapshotBackend>> make_snapshot_backend(const std::string& brick_path);
+/// `place`: of an interrupted restore. EUCLEAN when it is not understood.
+Result<std::unique_ptr<SnapshotBackend>> make_snapshot_backend(const std::string& brick_path,
+                                                               const std::string& place = {});
 
 /// EINVAL unless `id` is made of [0-9a-z-], 1 to 64 characters: ids become names of subvolumes and logical
 /// volumes.

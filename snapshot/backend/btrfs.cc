@@ -39,6 +39,7 @@ class BtrfsBackend final : public SnapshotBackend {
       : brick_(std::move(brick)), directory_(std::move(directory)) {}
 
   std::string name() const override { return "btrfs"; }
+  std::string place() const override { return {}; }  // the brick's path always leads to it
 
   Result<SnapshotSpace> check_space() override {
     struct statfs space{};
@@ -112,6 +113,8 @@ class BtrfsBackend final : public SnapshotBackend {
     if (!exists(path_of(keep_id)) && ::rename(path_of(kRestoreCopy).c_str(), path_of(keep_id).c_str()) != 0) {
       return Error(errno).with("keep the old content of brick {} as {}", brick_, path_of(keep_id));
     }
+    // Not to be changed from now on, as other snapshots.
+    TRY(run_command_checked({"btrfs", "property", "set", "-ts", path_of(keep_id), "ro", "true"}));
     TRY(run_command_checked({"btrfs", "filesystem", "sync", brick_}));
     return {};
   }

@@ -58,6 +58,16 @@ class LvmBackend final : public SnapshotBackend {
       : volume_(std::move(volume)), prefix_("polder-" + volume_.name + "-") {}
 
   std::string name() const override { return "lvm-thin"; }
+  std::string place() const override {
+    return json::serialize(json::object{{"group", volume_.group},
+                                        {"name", volume_.name},
+                                        {"pool", volume_.pool},
+                                        {"source", volume_.mount.source},
+                                        {"target", volume_.mount.target},
+                                        {"type", volume_.mount.type},
+                                        {"options", volume_.mount.options},
+                                        {"inside", volume_.inside}});
+  }
 
   Result<SnapshotSpace> check_space() override {
     TRY(auto rows, lvs("data_percent,metadata_percent,lv_when_full", {volume_.group + "/" + volume_.pool}));
@@ -220,6 +230,22 @@ Result<std::unique_ptr<SnapshotBackend>> make_lvm_backend(const std::string& bri
   }
   ThinVolume volume{rows[0]["vg_name"], rows[0]["lv_name"], rows[0]["pool_lv"], mount, {}};
   volume.inside = mount.target == "/" ? brick_path : brick_path.substr(mount.target.size());
+  return std::unique_ptr<SnapshotBackend>(std::make_unique<LvmBackend>(std::move(volume)));
+}
+
+Result<std::unique_ptr<SnapshotBackend>> make_lvm_backend_at(const std::string& place) {
+  boost::system::error_code error;
+  const auto parsed = json::parse(place, error);
+  const auto* fields = error ? nullptr : parsed.if_object();
+  ThinVolume volume;
+  for (auto [key, to] : {std::pair("group", &volume.group), std::pair("name", &volume.name),
+                         std::pair("pool", &volume.pool), std::pair("source", &volume.mount.source),
+                         std::pair("target", &volume.mount.target), std::pair("type", &volume.mount.type),
+                         std::pair("options", &volume.mount.options), std::pair("inside", &volume.inside)}) {
+    const auto* text = fields ? fields->if_contains(key) : nullptr;
+    if (!text || !text->is_string()) return Error(EUCLEAN).with("the place of a brick has no '{}'", key);
+    *to = std::string(text->get_string());
+  }
   return std::unique_ptr<SnapshotBackend>(std::make_unique<LvmBackend>(std::move(volume)));
 }
 

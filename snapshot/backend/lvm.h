@@ -11,4 +11,7 @@ namespace polder {
 /// thin.
 Result<std::unique_ptr<SnapshotBackend>> make_lvm_backend(const std::string& brick_path);
 
+/// The backend whose place() was `place`, wherever its file system is mounted now. EUCLEAN.
+Result<std::unique_ptr<SnapshotBackend>> make_lvm_backend_at(const std::string& place);
+
 }  // namespace polder
