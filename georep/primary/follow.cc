@@ -35,6 +35,32 @@ void append(CutPlan& plan, std::vector<Record> records, std::uint64_t index) {
   }
 }
 
+/// What the records since the mark name. A restore among them stands for all that it undid, back to its own
+/// mark. Blocks.
+Result<Touched> touched_by_restore(Journal& journal, const Record& restored) {
+  Touched touched;
+  std::uint64_t from = restored.offset + 1, upto = restored.index;
+  while (from < upto) {
+    auto reader = journal.read_from(from);
+    if (reader.failed_with(ENODATA)) {
+      return std::move(reader).error().with(
+          "the volume was restored to a snapshot that the changelog no longer reaches back to; delete the "
+          "session and create it again to an empty volume");
+    }
+    if (!reader) return std::move(reader).error();
+    auto earlier = from;
+    while (true) {
+      TRY(auto record, (*reader)->next());
+      if (!record || record->index >= upto) break;
+      touched.add(*record);
+      if (record->kind == RecordKind::kRestored) earlier = std::min(earlier, record->offset + 1);
+    }
+    upto = from;
+    from = earlier;
+  }
+  return touched;
+}
+
 /// Everything that `touched` names, as it is now. Blocks.
 Result<CutPlan> plan_state(Store& store, const Touched& touched, std::uint64_t index) {
   CutPlan plan;
@@ -204,14 +230,7 @@ Task<Result<CutPlan>> PrimarySession::Impl::plan_next(std::vector<Record> record
 /// The volume went back to a mark: everything that the records since then name is sent as it is now.
 Task<Result<CutPlan>> PrimarySession::Impl::plan_restored(const Record& restored) {
   co_return co_await on_worker(seams_.workers, [&]() -> Result<CutPlan> {
-    Touched touched;
-    TRY(auto reader,
-        brick_.journal.read_from(restored.offset + 1).with("changes since the restored snapshot"));
-    while (true) {
-      TRY(auto record, reader->next());
-      if (!record || record->index >= restored.index) break;
-      touched.add(*record);
-    }
+    TRY(auto touched, touched_by_restore(brick_.journal, restored));
     return plan_state(brick_.store, touched, restored.index);
   });
 }

@@ -119,6 +119,9 @@ Result<std::vector<Record>> removed_if_gone(Store& store, const Gfid& gfid) {
   Record record;
   record.kind = RecordKind::kRemoved;
   record.gfid = gfid;
+  // Where it had a name, the parent is finished afterwards. "Now" would be later than the changes that follow
+  // in the log, and they could not set the parent's time any more.
+  record.time_ns = 1;
   records.push_back(std::move(record));
   return records;
 }
