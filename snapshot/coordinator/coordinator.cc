@@ -4,14 +4,17 @@
 
 #include <charconv>
 
+#include "base/command.h"
 #include "base/log.h"
 #include "base/on_worker.h"
 #include "snapshot/coordinator/active.h"
+#include "snapshot/coordinator/pins.h"
 
 namespace polder {
 namespace {
 
 constexpr const char* kAllVolumes = "*";
+constexpr std::chrono::seconds kOrphanLimit{30};
 constexpr std::uint64_t kHardLimitMax = 256;  // GlusterFS's
 
 /// A record that does not read is damage of the store.
@@ -35,10 +38,16 @@ void SnapshotCoordinator::attach() {
   hooks.may_delete = [this](const VolumeInfo& volume) { return may_delete(volume); };
   // A brick whose storage is half exchanged must not start.
   hooks.before_start = [this](const VolumeInfo& volume) { return resolve(volume.name); };
+  hooks.started = [this](std::shared_ptr<RunningVolume> volume) -> Task<void> {
+    auto matched = co_await match_pins_of(volume->info.name);
+    if (!matched) log::error("snapshots of volume {}: {}", volume->info.name, matched.error().message());
+  };
   node_.volumes.add_hooks(std::move(hooks));
 }
 
 Task<Result<void>> SnapshotCoordinator::recover() {
+  auto alone = co_await outlive_orphans();
+  if (!alone) log::error("snapshots: {}", alone.error().message());  // resolve() waits for them again
   CO_TRY(auto intents, co_await list_records(node_.store, kIntentKind));
   for (const auto& [volume, intent] : intents) {
     CO_TRY(auto guard, co_await node_.volumes.lock(volume));
@@ -48,10 +57,17 @@ Task<Result<void>> SnapshotCoordinator::recover() {
   co_return Result<void>();
 }
 
+/// What a killed daemon started (btrfs, lvcreate) may still be at work.
+Task<Result<void>> SnapshotCoordinator::outlive_orphans() {
+  co_return co_await on_worker(node_.seams.workers,
+                               [&] { return own_commands(node_.run_dir + "/commands.lock", kOrphanLimit); });
+}
+
 Task<Result<void>> SnapshotCoordinator::resolve(std::string volume) {
   auto stored = co_await get_record(node_.store, kIntentKind, volume);
   if (stored.failed_with(ENOENT)) co_return Result<void>();
   if (!stored) co_return std::move(stored).error();
+  CO_TRY(co_await outlive_orphans());
   const auto key = std::string(kIntentKind) + "/" + volume;
   CO_TRY(auto intent, decoded(intent_from_json(stored->value), key, stored->version));
   const auto name = intent.value.snapshot.name;
@@ -87,8 +103,9 @@ Task<Result<void>> SnapshotCoordinator::may_delete(const VolumeInfo& volume) {
   co_return Result<void>();
 }
 
-Task<Result<SnapshotCoordinator::Backend>> SnapshotCoordinator::open_backend(std::string brick_path) {
-  co_return co_await on_worker(node_.seams.workers, [&] { return make_snapshot_backend(brick_path); });
+Task<Result<SnapshotCoordinator::Backend>> SnapshotCoordinator::open_backend(std::string brick_path,
+                                                                             std::string place) {
+  co_return co_await on_worker(node_.seams.workers, [&] { return make_snapshot_backend(brick_path, place); });
 }
 
 Task<Result<Stored<SnapshotRecord>>> SnapshotCoordinator::find(std::string name) {
@@ -113,6 +130,21 @@ Task<Result<std::vector<SnapshotRecord>>> SnapshotCoordinator::list() {
   std::vector<SnapshotRecord> out;
   for (auto& record : all) out.push_back(std::move(record.value));
   co_return out;
+}
+
+Task<Result<std::vector<SnapshotRecord>>> SnapshotCoordinator::list_of(std::string volume) {
+  CO_TRY(auto out, co_await list());
+  std::erase_if(out, [&](const auto& record) { return record.volume != volume; });
+  co_return out;
+}
+
+/// Nothing when the volume does not run: its next start does it.
+Task<Result<void>> SnapshotCoordinator::match_pins_of(std::string volume) {
+  auto running = node_.volumes.running(volume);
+  if (!running) co_return Result<void>();
+  CO_TRY(auto snapshots, co_await list_of(volume));
+  co_return co_await on_worker(node_.seams.workers,
+                               [&] { return match_pins(running->brick->journal(), snapshots); });
 }
 
 Task<Result<SnapshotRecord>> SnapshotCoordinator::get(std::string name) {

@@ -30,10 +30,16 @@ struct CreateSnapshot {
   bool timestamp = true;
 };
 
+/// What a volume's log has.
+struct BrickLog {
+  std::uint64_t first_index = 0;
+  std::uint64_t last_index = 0;
+};
+
 /// What a restore would do.
 struct RestoreEffects {
   SnapshotRecord snapshot;
-  std::uint64_t last_index = 0;       // of the volume's log now
+  BrickLog log;                       // of the volume, now
   std::vector<std::string> sessions;  // geo-replication of the volume
 };
 
@@ -61,7 +67,7 @@ class SnapshotCoordinator {
   Task<Result<void>> deactivate(std::string name);
   /// An activated one is deactivated first; its clients get errors.
   Task<Result<void>> remove(std::string name);
-  /// EBUSY while the volume is started.
+  /// EBUSY while the volume is started, EOPNOTSUPP for a secondary.
   Task<Result<RestoreEffects>> restore_effects(std::string name);
   /// Returns the snapshot of what was replaced.
   Task<Result<SnapshotRecord>> restore(std::string name);
@@ -75,14 +81,17 @@ class SnapshotCoordinator {
   using Backend = std::unique_ptr<SnapshotBackend>;
 
   // coordinator.cc
-  Task<Result<Backend>> open_backend(std::string brick_path);
+  Task<Result<Backend>> open_backend(std::string brick_path, std::string place = {});
   Task<Result<Stored<SnapshotRecord>>> find(std::string name);
   Task<Result<std::vector<Stored<SnapshotRecord>>>> records();
   Task<Result<std::uint64_t>> put_intent(const SnapshotIntent& intent, std::uint64_t version);
+  Task<Result<void>> outlive_orphans();
   Task<Result<void>> resolve(std::string volume);
   Task<Result<void>> resolve_intent(Stored<SnapshotIntent> intent);
   Task<Result<void>> may_create(std::string volume);
   Task<Result<void>> may_delete(const VolumeInfo& volume);
+  Task<Result<std::vector<SnapshotRecord>>> list_of(std::string volume);
+  Task<Result<void>> match_pins_of(std::string volume);
   std::string mount_of(const std::string& id) const;
 
   // create.cc
@@ -104,7 +113,7 @@ class SnapshotCoordinator {
   Task<Result<void>> finish_remove(const SnapshotIntent& intent, std::uint64_t version);
 
   // restore.cc
-  Task<Result<std::uint64_t>> settle_brick(const VolumeInfo& volume);
+  Task<Result<BrickLog>> settle_brick(const VolumeInfo& volume);
   Task<Result<Stored<VolumeInfo>>> stopped_volume(const SnapshotRecord& record);
   Task<Result<std::vector<std::string>>> georep_sessions(std::string volume);
   Task<Result<SnapshotRecord>> restore_locked(Stored<VolumeInfo> volume, SnapshotRecord record);

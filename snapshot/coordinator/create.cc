@@ -9,11 +9,13 @@
 #include "base/random.h"
 #include "snapshot/coordinator/active.h"
 #include "snapshot/coordinator/coordinator.h"
+#include "snapshot/coordinator/pins.h"
 
 namespace polder {
 
 Task<Result<SnapshotRecord>> SnapshotCoordinator::create(CreateSnapshot request) {
   const auto now_ns = static_cast<std::uint64_t>(node_.seams.clock.wall_time().count());
+  CO_TRY(check_description(request.description));
   CO_TRY(auto name, final_snapshot_name(request.name, request.timestamp, now_ns));
   CO_TRY(auto guard, co_await node_.volumes.lock(request.volume));
   CO_TRY(auto made, co_await create_locked(request, std::move(name)));
@@ -110,7 +112,7 @@ Task<Result<void>> SnapshotCoordinator::take(VolumeUse& volume, SnapshotBackend&
         "less to write");
   }
   record.barrier_ns = static_cast<std::uint64_t>(held->count());
-  co_return Result<void>();
+  co_return co_await on_worker(node_.seams.workers, [&] { return pin_log(brick.journal(), record); });
 }
 
 /// So that little is left to be written while changes are held.
@@ -130,6 +132,7 @@ Task<Result<void>> SnapshotCoordinator::behind_barrier(Brick& brick, SnapshotBac
     mark.kind = RecordKind::kMark;
     mark.text = record.id;
     TRY(record.mark_index, brick.journal().append(mark).with("mark the log"));
+    record.log_from = record.mark_index;
     record.hlc_ns = mark.hlc.ns;
     TRY(brick.journal().applied(record.mark_index));
     TRY(brick.journal().sync());
@@ -165,6 +168,7 @@ Task<Result<void>> SnapshotCoordinator::undo_create(const SnapshotIntent& intent
   CO_TRY(auto backend, co_await open_backend(intent.snapshot.brick_path));
   CO_TRY(co_await on_worker(node_.seams.workers, [&] { return backend->remove(intent.snapshot.id); }));
   crash_point("snapshot/undone");
+  CO_TRY(co_await match_pins_of(intent.snapshot.volume));
   co_return co_await delete_record(node_.store, kIntentKind, intent.snapshot.volume, version);
 }
 

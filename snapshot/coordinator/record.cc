@@ -8,6 +8,7 @@ namespace polder {
 namespace {
 
 constexpr std::uint64_t kFormat = 1;
+constexpr std::size_t kDescriptionMax_bytes = 1024;
 constexpr std::array kOperations = {"create", "delete", "restore"};
 
 Result<json::object> checked_object(const json::value& from) {
@@ -40,6 +41,7 @@ json::value to_json(const SnapshotRecord& record) {
                       {"volume_id", record.volume_id.hex()},
                       {"brick_path", record.brick_path},
                       {"mark_index", record.mark_index},
+                      {"log_from", record.log_from},
                       {"hlc_ns", record.hlc_ns},
                       {"barrier_ns", record.barrier_ns},
                       {"created_ns", record.created_ns},
@@ -54,7 +56,8 @@ json::value to_json(const SnapshotIntent& intent) {
                       {"operation", kOperations.at(static_cast<std::size_t>(intent.operation))},
                       {"snapshot", to_json(intent.snapshot)},
                       {"kept", to_json(intent.kept)},
-                      {"committing", intent.committing}};
+                      {"committing", intent.committing},
+                      {"place", intent.place}};
 }
 
 json::value to_json(const SnapshotLimits& limits) {
@@ -73,6 +76,7 @@ Result<SnapshotRecord> snapshot_from_json(const json::value& from) {
   TRY(record.volume_id, Gfid::parse(volume_id));
   TRY(record.brick_path, json::string_field(fields, "brick_path"));
   TRY(record.mark_index, json::number_field(fields, "mark_index"));
+  TRY(record.log_from, json::number_field(fields, "log_from"));
   TRY(record.hlc_ns, json::number_field(fields, "hlc_ns"));
   TRY(record.barrier_ns, json::number_field(fields, "barrier_ns"));
   TRY(record.created_ns, json::number_field(fields, "created_ns"));
@@ -90,6 +94,7 @@ Result<SnapshotIntent> intent_from_json(const json::value& from) {
   TRY(intent.snapshot, nested_snapshot(fields, "snapshot"));
   TRY(intent.kept, nested_snapshot(fields, "kept"));
   TRY(intent.committing, json::bool_field(fields, "committing"));
+  TRY(intent.place, json::string_field(fields, "place"));
   return intent;
 }
 
@@ -103,7 +108,12 @@ Result<SnapshotLimits> limits_from_json(const json::value& from) {
 
 Result<std::string> final_snapshot_name(const std::string& name, bool timestamp, std::uint64_t now_ns) {
   TRY(check_name("snapshot name", name));
-  if (!timestamp) return name;
+  if (!timestamp) {
+    // `snapshot delete all` must never be about one.
+    if (name == "all" || name == "volume")
+      return Error(EINVAL).with("'{}' is a word of the commands; choose another name", name);
+    return name;
+  }
   const auto seconds = static_cast<std::time_t>(now_ns / 1'000'000'000);
   std::tm utc{};
   gmtime_r(&seconds, &utc);
@@ -113,6 +123,12 @@ Result<std::string> final_snapshot_name(const std::string& name, bool timestamp,
   auto fits = check_name("snapshot name with its time stamp", whole);
   if (!fits) return std::move(fits).error().with("use a shorter name, or no-timestamp");
   return whole;
+}
+
+Result<void> check_description(const std::string& description) {
+  if (description.size() <= kDescriptionMax_bytes) return {};
+  return Error(EINVAL).with("the description has {} bytes; {} are the most", description.size(),
+                            kDescriptionMax_bytes);
 }
 
 }  // namespace polder

@@ -20,6 +20,7 @@ struct SnapshotRecord {
   Gfid volume_id;
   std::string brick_path;
   std::uint64_t mark_index = 0;  // it is the log's content up to here
+  std::uint64_t log_from = 0;    // followers of its restore need the records after this one; <= mark_index
   std::uint64_t hlc_ns = 0;      // of that record
   std::uint64_t barrier_ns = 0;  // for how long changes were held
   std::uint64_t created_ns = 0;
@@ -36,6 +37,7 @@ struct SnapshotIntent {
   SnapshotRecord snapshot;  // kCreate: as far as it is known; kDelete, kRestore: of which
   SnapshotRecord kept;      // kRestore: what the present content becomes
   bool committing = false;  // kRestore: the prepared copy is complete; finish it, do not take it back
+  std::string place = {};   // kRestore: SnapshotBackend::place(), which cannot be asked half way through
 };
 
 struct SnapshotLimits {
@@ -50,8 +52,12 @@ Result<SnapshotRecord> snapshot_from_json(const json::value& from);
 Result<SnapshotIntent> intent_from_json(const json::value& from);
 Result<SnapshotLimits> limits_from_json(const json::value& from);
 
-/// NAME, or NAME_GMT-2026.11.21-06.50.00 as GlusterFS writes it. EINVAL when that is too long for a name.
+/// NAME, or NAME_GMT-2026.11.21-06.50.00 as GlusterFS writes it. EINVAL when that is too long for a name, or
+/// a word that stands for several snapshots.
 Result<std::string> final_snapshot_name(const std::string& name, bool timestamp, std::uint64_t now_ns);
+
+/// EINVAL: too long.
+Result<void> check_description(const std::string& description);
 
 // Keys.
 inline constexpr const char* kSnapshotKind = "snapshot";

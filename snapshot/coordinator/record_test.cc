@@ -16,6 +16,7 @@ SnapshotIntent sample() {
                      .volume_id = Gfid{{7}},
                      .brick_path = "/b",
                      .mark_index = 42,
+                     .log_from = 41,
                      .hlc_ns = 1'795'244'000'000'000'123,
                      .barrier_ns = 5,
                      .created_ns = 6,
@@ -25,6 +26,7 @@ SnapshotIntent sample() {
                      .pre_restore = false};
   intent.kept = intent.snapshot;
   intent.kept.name = "k";
+  intent.place = "vg/lv";
   return intent;
 }
 
@@ -39,7 +41,7 @@ TEST(SnapshotRecordTest, JsonKeepsEverything) {
 }
 
 TEST(SnapshotRecordTest, WrongRecordsAreRefused) {
-  for (const char* field : {"operation", "snapshot", "kept", "committing", "format"}) {
+  for (const char* field : {"operation", "snapshot", "kept", "committing", "place", "format"}) {
     auto broken = to_json(sample()).get_object();
     broken.erase(field);
     EXPECT_FALSE(intent_from_json(broken)) << field;
@@ -59,6 +61,9 @@ TEST(SnapshotRecordTest, NamesGetGlustersTimeStamp) {
   EXPECT_TRUE(final_snapshot_name("a/b", false, now_ns).failed_with(EINVAL));
   EXPECT_TRUE(final_snapshot_name(std::string(50, 'a'), true, now_ns).failed_with(EINVAL));
   EXPECT_TRUE(final_snapshot_name(std::string(50, 'a'), false, now_ns));
+  EXPECT_TRUE(final_snapshot_name("all", false, now_ns).failed_with(EINVAL));
+  EXPECT_TRUE(final_snapshot_name("volume", false, now_ns).failed_with(EINVAL));
+  EXPECT_TRUE(final_snapshot_name("all", true, now_ns));
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "base/random.h"
 #include "core-volume/graph/restore_marker.h"
 #include "snapshot/coordinator/coordinator.h"
+#include "snapshot/coordinator/pins.h"
 
 namespace polder {
 namespace {
@@ -41,7 +42,7 @@ Task<Result<RestoreEffects>> SnapshotCoordinator::restore_effects(std::string na
   CO_TRY(auto volume, co_await stopped_volume(found.value));
   RestoreEffects effects;
   effects.snapshot = found.value;
-  CO_TRY(effects.last_index, co_await settle_brick(volume.value));
+  CO_TRY(effects.log, co_await settle_brick(volume.value));
   CO_TRY(effects.sessions, co_await georep_sessions(volume.value.name));
   co_return effects;
 }
@@ -62,6 +63,14 @@ Task<Result<Stored<VolumeInfo>>> SnapshotCoordinator::stopped_volume(const Snaps
     co_return Error(ESTALE).with("the snapshot '{}' is of an earlier volume of the name '{}'", record.name,
                                  record.volume);
   }
+  if (volume.value.role == "secondary") {
+    co_return Error(EOPNOTSUPP)
+        .with(
+            "the volume '{}' is a secondary: its content follows the primary; restore that one, or delete "
+            "the "
+            "geo-replication session first",
+            record.volume);
+  }
   if (volume.value.state == VolumeState::kStarted || node_.volumes.running(record.volume)) {
     co_return Error(EBUSY).with("the volume '{}' is started; type: polder volume stop {}", record.volume,
                                 record.volume);
@@ -79,12 +88,17 @@ Task<Result<std::vector<std::string>>> SnapshotCoordinator::georep_sessions(std:
   co_return names;
 }
 
-/// Returns the last index of its log, all of which is applied and durable then.
-Task<Result<std::uint64_t>> SnapshotCoordinator::settle_brick(const VolumeInfo& volume) {
+/// Everything in its log is applied and durable then.
+Task<Result<BrickLog>> SnapshotCoordinator::settle_brick(const VolumeInfo& volume) {
+  CO_TRY(auto snapshots, co_await list_of(volume.name));
   CO_TRY(auto brick, co_await Brick::start(node_.seams, node_.volumes.brick_config(volume)));
-  auto synced = co_await on_worker(node_.seams.workers, [&] { return brick->journal().maintain(true); });
+  auto synced = co_await on_worker(node_.seams.workers, [&]() -> Result<void> {
+    TRY(match_pins(brick->journal(), snapshots));  // before maintain() drops what they keep
+    return brick->journal().maintain(true);
+  });
   auto stopped = co_await brick->stop();
   const auto last = brick->journal().appended_index();
+  const BrickLog log{brick->journal().first_index(), last};
   const auto applied = brick->journal().applied_index();
   co_await on_worker(node_.seams.workers, [&] { return brick.reset(), 0; });
   CO_TRY(std::move(synced).with("sync the brick of volume {}", volume.name));
@@ -93,12 +107,12 @@ Task<Result<std::uint64_t>> SnapshotCoordinator::settle_brick(const VolumeInfo& 
     co_return Error(EUCLEAN).with("the brick of volume {} has applied {} of {} records", volume.name, applied,
                                   last);
   }
-  co_return last;
+  co_return log;
 }
 
 Task<Result<SnapshotRecord>> SnapshotCoordinator::restore_locked(Stored<VolumeInfo> volume,
                                                                  SnapshotRecord record) {
-  CO_TRY(const auto last, co_await settle_brick(volume.value));
+  CO_TRY(const auto log, co_await settle_brick(volume.value));
   CO_TRY(auto backend, co_await open_backend(record.brick_path));
   CO_TRY(co_await on_worker(node_.seams.workers, [&] { return backend->check_space(); }));
   const auto now_ns = static_cast<std::uint64_t>(node_.seams.clock.wall_time().count());
@@ -112,12 +126,14 @@ Task<Result<SnapshotRecord>> SnapshotCoordinator::restore_locked(Stored<VolumeIn
   kept.volume = record.volume;
   kept.volume_id = record.volume_id;
   kept.brick_path = record.brick_path;
-  kept.mark_index = last;
+  kept.mark_index = log.last_index;
+  kept.log_from = record.log_from;  // what this restore undoes is redone by a restore of it
   kept.hlc_ns = now_ns;
   kept.created_ns = now_ns;
   kept.description = fmt::format("replaced by the restore of {}", record.name);
   kept.backend = backend->name();
   kept.pre_restore = true;
+  intent.place = backend->place();
   CO_TRY(auto version, co_await put_intent(intent, 0));
   crash_point("snapshot/restore-after-intent");
 
@@ -152,7 +168,7 @@ Task<Result<void>> SnapshotCoordinator::prepare(SnapshotBackend& backend, const 
 
 Task<Result<void>> SnapshotCoordinator::abandon_restore(const SnapshotIntent& intent, std::uint64_t version) {
   const auto& record = intent.snapshot;
-  CO_TRY(auto backend, co_await open_backend(record.brick_path));
+  CO_TRY(auto backend, co_await open_backend(record.brick_path, intent.place));
   CO_TRY(co_await on_worker(node_.seams.workers, [&] {
     return backend->abandon_restore(mount_of("restore-" + record.volume_id.hex()));
   }));
@@ -163,7 +179,7 @@ Task<Result<void>> SnapshotCoordinator::abandon_restore(const SnapshotIntent& in
 Task<Result<SnapshotRecord>> SnapshotCoordinator::finish_restore(SnapshotIntent intent,
                                                                  std::uint64_t version) {
   const auto& record = intent.snapshot;
-  CO_TRY(auto backend, co_await open_backend(record.brick_path));
+  CO_TRY(auto backend, co_await open_backend(record.brick_path, intent.place));
   CO_TRY(co_await on_worker(node_.seams.workers, [&] {
     return backend->commit_restore(intent.kept.id, mount_of("restore-" + record.volume_id.hex()));
   }));
@@ -185,6 +201,13 @@ Task<Result<SnapshotRecord>> SnapshotCoordinator::finish_restore(SnapshotIntent 
       .put(volume_key, json::text(to_json(volume.value)))
       .put(std::string(kSnapshotKind) + "/" + kept.name, json::text(to_json(kept)))
       .remove(intent_key);
+  // Whoever follows a restore of another snapshot later has this one on the way.
+  CO_TRY(auto others, co_await list_of(record.volume));
+  for (auto& other : others) {
+    if (other.log_from <= record.log_from) continue;
+    other.log_from = record.log_from;
+    transaction.put(std::string(kSnapshotKind) + "/" + other.name, json::text(to_json(other)));
+  }
   CO_TRY(co_await node_.store.commit(std::move(transaction)));
   crash_point("snapshot/restore-done");
   log::info("volume {} is restored to snapshot {} (record {}); what was replaced is snapshot {}",

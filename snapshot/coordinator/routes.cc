@@ -100,7 +100,8 @@ Task<Result<json::value>> SnapshotCoordinator::answer_status(const AdminRequest&
 Task<Result<json::value>> SnapshotCoordinator::answer_effects(const AdminRequest& request) {
   CO_TRY(auto effects, co_await restore_effects(request.parameter("snapshot")));
   auto out = describe(effects.snapshot);
-  out["records_since"] = effects.last_index - effects.snapshot.mark_index;
+  out["records_since"] = effects.log.last_index - effects.snapshot.mark_index;
+  out["log_reaches_back"] = effects.log.first_index <= effects.snapshot.log_from + 1;
   out["sessions"] = json::array(effects.sessions.begin(), effects.sessions.end());
   co_return out;
 }

@@ -179,9 +179,12 @@ std::vector<std::string> restore_effects(const json::object& effects) {
                   shown(effects, "created"), shown(effects, "records_since")),
       "mounted clients get ESTALE for what they have open",
       "what is replaced is kept as a snapshot pre-restore_GMT-…"};
+  const bool reaches = shown(effects, "log_reaches_back") == "yes";
   for (const auto& session : effects.at("sessions").as_array()) {
-    out.push_back(fmt::format("geo-replication session {} makes its secondary follow",
-                              std::string_view(session.as_string())));
+    out.push_back(fmt::format("geo-replication session {} {}", std::string_view(session.as_string()),
+                              reaches ? "makes its secondary follow"
+                                      : "must be made anew to an empty volume, since the changelog no longer "
+                                        "reaches back to the snapshot"));
   }
   return out;
 }
