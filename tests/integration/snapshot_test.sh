@@ -40,10 +40,29 @@ die_at() {  # CRASH-POINT COMMAND...: the daemon is killed there, and starts aga
   shift
   restart_with "$point"
   if "$@" > "$work/out" 2>&1; then fail "$point: the daemon was not killed there ($*)"; fi
-  for _ in $(seq 100); do kill -0 "$(cat "$node/pid")" 2> /dev/null || break; sleep 0.1; done
-  ! kill -0 "$(cat "$node/pid")" 2> /dev/null || fail "$point: $* failed, but the daemon lives: $(cat "$work/out")"
+  gone "$point: $* failed, but the daemon lives: $(cat "$work/out")"
   $cluster start $name 1
 }
+running() { $cluster list | grep -q "^$name node 1 .* running"; }
+gone() {  # WHY NOT
+  for _ in $(seq 100); do running || return 0; sleep 0.1; done
+  fail "$1"
+}
+start_and_die_at() {  # CRASH-POINT: what is done at a start is killed, too
+  if POLDER_CRASH_POINT=$1 $cluster start $name 1 2> "$work/out"; then fail "$1: the start was not killed"; fi
+  gone "$1: $(cat "$work/out")"
+}
+# While $work/slow has a number, btrfs waits that many seconds before each snapshot.
+mkdir "$work/bin"
+cat > "$work/bin/btrfs" << EOF
+#!/bin/sh
+case "\$*" in "subvolume snapshot "*) [ -s "$work/slow" ] && sleep "\$(cat "$work/slow")" ;; esac
+exec $(command -v btrfs) "\$@"
+EOF
+chmod +x "$work/bin/btrfs"
+PATH=$work/bin:$PATH
+slow() { echo "$1" > "$work/slow"; }
+fast() { rm -f "$work/slow"; }
 on_disk() { ls "$node/brick/.polder-snapshots/data" 2> /dev/null | sort; }
 listed() { snapshot list --json | python3 -c 'import json,sys; print("\n".join(sorted(s["id"] for s in json.load(sys.stdin))))'; }
 consistent() {  # what the store lists is what the storage has, and nothing is held back
@@ -122,6 +141,8 @@ expect 1 "may have letters" snapshot create "a/b" data
 expect 1 "there is a snapshot 'plain'" polder volume create plain "$($cluster address $name):$node/brick/plain" force
 expect 0 "2" snapshot config data snap-max-hard-limit 2
 expect 1 "snap-max-hard-limit is 2" snapshot create third data
+expect 1 "word of the commands" snapshot create all data no-timestamp
+expect 1 "the most" snapshot create long data description "$(printf '%2000s' x)"
 expect 1 "from 1 to 256" snapshot config data snap-max-hard-limit 0
 snapshot config data snap-max-hard-limit 256 > /dev/null
 expect 1 "polder snapshot delete volume data" sh -c "$cluster exec $name -- polder volume stop data && $cluster exec $name -- polder --yes volume delete data"
@@ -138,6 +159,54 @@ for point in after-intent after-presync after-barrier after-mark after-backend a
 done
 check_prefix "$work/mnt" "$(acked)" 1000000000
 check_prefix "$work/first" "$least" "$most"   # served again after each start
+
+# Killed again while it is taken back.
+restart_with snapshot/after-backend
+snapshot create killed data > "$work/out" 2>&1 || true
+gone "after-backend"
+start_and_die_at snapshot/undone
+$cluster start $name 1
+consistent "killed twice"
+goes_on "killed twice"
+
+# --- btrfs outlives the daemon, or takes too long
+slow 4
+snapshot create killed data > "$work/out" 2>&1 &
+creation=$!
+for _ in $(seq 100); do pgrep -f "sleep 4" > /dev/null && break; sleep 0.1; done
+$cluster kill $name 1
+wait $creation || true
+$cluster start $name 1
+fast
+consistent "killed while btrfs was at work"
+goes_on "killed while btrfs was at work"
+slow 3
+snapshot create stopped data > "$work/out" 2>&1 &
+creation=$!
+for _ in $(seq 100); do pgrep -f "sleep 3" > /dev/null && break; sleep 0.1; done
+$cluster stop $name 1
+wait $creation || true
+fast
+$cluster start $name 1
+consistent "stopped while btrfs was at work"
+goes_on "stopped while btrfs was at work"
+slow 11
+expect 1 "held for too long" snapshot create late data
+fast
+consistent "a barrier that fell"
+goes_on "a barrier that fell"
+
+# --- a file system that is nearly full
+mkdir "$node/brick/ballast"
+for i in $(seq 200); do
+  read -r available blocks < <(stat -f -c '%a %b' "$node/brick")
+  [ $((100 * (blocks - available) / blocks)) -lt 96 ] || break
+  fallocate -l 16M "$node/brick/ballast/$i"
+done
+expect 1 "delete snapshots or enlarge it" snapshot create full data
+rm -r "$node/brick/ballast"
+sync -f "$node/brick"
+consistent "a full file system"
 
 # --- a killed deletion is finished
 for point in delete-after-intent delete-after-backend; do
@@ -202,6 +271,20 @@ for point in restore-after-intent restore-after-copy restore-after-carry restore
   [ "$after" -gt "$index" ] || fail "$point: the log went back from $index to $after"
   expect 0 "no damage" polder changelog verify data
 done
+
+# Killed again while it is finished.
+damage
+polder volume stop data > /dev/null
+restart_with snapshot/before-exchange
+polder --yes snapshot restore "$good" > "$work/out" 2>&1 || true
+gone "before-exchange"
+start_and_die_at snapshot/after-exchange
+start_and_die_at snapshot/restore-after-commit
+$cluster start $name 1
+polder volume start data > /dev/null
+for _ in $(seq 50); do [ -e "$work/mnt/new-file" ] || break; sleep 0.1; done
+restored_as_good "killed three times"
+consistent "killed three times"
 
 # --- the first start after a restore is killed, too
 damage
