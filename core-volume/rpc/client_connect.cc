@@ -193,7 +193,8 @@ Error ClientLink::refused(const wire::Refusal& refusal) {
   };
   switch (refusal.reason()) {
     case R::NO_SUCH_VOLUME:
-      return final(make(ENOENT));
+      // In the midst of use ENOENT would read as "empty directory", to readdir(3) for one.
+      return final(make(session_ == 0 ? ENOENT : ESTALE));
     case R::NOT_ALLOWED:
       return final(make(EACCES));
     case R::VERSION:
