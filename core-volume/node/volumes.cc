@@ -31,7 +31,13 @@ RpcServerOptions Volumes::server_options() {
 
 Error Volumes::why_absent(const std::string& name) const {
   auto known = known_.find(name);
-  if (known == known_.end()) return Error(ENOENT).with("there is no volume '{}'", name);
+  if (known == known_.end()) {
+    for (const auto& hooks : hooks_) {
+      auto why = hooks.why_absent ? hooks.why_absent(name) : std::nullopt;
+      if (why) return *std::move(why);
+    }
+    return Error(ENOENT).with("there is no volume '{}'", name);
+  }
   if (!known->second) {
     return Error(ENOTCONN).with("the volume '{}' is not started; type: polder volume start {}", name, name);
   }

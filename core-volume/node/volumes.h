@@ -73,6 +73,8 @@ struct VolumeHooks {
   std::function<Task<void>(std::shared_ptr<RunningVolume>)> started = {};   // its brick serves
   std::function<Task<void>(std::shared_ptr<RunningVolume>)> stopping = {};  // let go of the brick now
   std::function<Task<Result<void>>(const VolumeInfo&)> may_delete = {};     // EBUSY: what has to go first
+  // A name that is no volume's: why clients cannot have it now, if it is known at all.
+  std::function<std::optional<Error>(const std::string& name)> why_absent = {};
 };
 
 class Volumes {

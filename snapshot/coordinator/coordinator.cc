@@ -42,10 +42,12 @@ void SnapshotCoordinator::attach() {
     auto matched = co_await match_pins_of(volume->info.name);
     if (!matched) log::error("snapshots of volume {}: {}", volume->info.name, matched.error().message());
   };
+  hooks.why_absent = [this](const std::string& name) { return why_absent(name); };
   node_.volumes.add_hooks(std::move(hooks));
 }
 
 Task<Result<void>> SnapshotCoordinator::recover() {
+  CO_TRY(co_await load_names());
   auto alone = co_await outlive_orphans();
   if (!alone) log::error("snapshots: {}", alone.error().message());  // resolve() waits for them again
   CO_TRY(auto intents, co_await list_records(node_.store, kIntentKind));
@@ -83,6 +85,18 @@ Task<Result<void>> SnapshotCoordinator::resolve_intent(Stored<SnapshotIntent> in
   if (!intent.value.committing) co_return co_await abandon_restore(intent.value, intent.version);
   CO_TRY(co_await finish_restore(intent.value, intent.version));
   co_return Result<void>();
+}
+
+Task<Result<void>> SnapshotCoordinator::load_names() {
+  CO_TRY(auto all, co_await list_records(node_.store, kSnapshotKind));
+  for (const auto& [name, record] : all) names_.insert(name);
+  co_return Result<void>();
+}
+
+std::optional<Error> SnapshotCoordinator::why_absent(const std::string& name) const {
+  if (!names_.contains(name)) return std::nullopt;
+  return Error(ENOTCONN).with("the snapshot '{}' is not activated; type: polder snapshot activate {}", name,
+                              name);
 }
 
 Task<Result<void>> SnapshotCoordinator::may_create(std::string volume) {

@@ -8,6 +8,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -62,10 +63,10 @@ class SnapshotCoordinator {
   Task<Result<SnapshotRecord>> create(CreateSnapshot request);
   Task<Result<std::vector<SnapshotRecord>>> list();
   Task<Result<SnapshotRecord>> get(std::string name);
-  /// EALREADY.
+  /// EALREADY. While it is not activated its clients wait, as those of a stopped volume.
   Task<Result<void>> activate(std::string name);
   Task<Result<void>> deactivate(std::string name);
-  /// An activated one is deactivated first; its clients get errors.
+  /// An activated one is deactivated first; its clients get ESTALE.
   Task<Result<void>> remove(std::string name);
   /// EBUSY while the volume is started, EOPNOTSUPP for a secondary.
   Task<Result<RestoreEffects>> restore_effects(std::string name);
@@ -88,6 +89,8 @@ class SnapshotCoordinator {
   Task<Result<void>> outlive_orphans();
   Task<Result<void>> resolve(std::string volume);
   Task<Result<void>> resolve_intent(Stored<SnapshotIntent> intent);
+  Task<Result<void>> load_names();
+  std::optional<Error> why_absent(const std::string& name) const;
   Task<Result<void>> may_create(std::string volume);
   Task<Result<void>> may_delete(const VolumeInfo& volume);
   Task<Result<std::vector<SnapshotRecord>>> list_of(std::string volume);
@@ -135,6 +138,7 @@ class SnapshotCoordinator {
   const NodeContext node_;
   const SnapshotOptions options_;
   std::map<std::string, std::shared_ptr<Active>> active_;  // by name
+  std::set<std::string> names_;                            // of all snapshots
 };
 
 }  // namespace polder

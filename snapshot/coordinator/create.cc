@@ -83,6 +83,7 @@ Task<Result<SnapshotRecord>> SnapshotCoordinator::create_locked(CreateSnapshot r
     crash_point("snapshot/before-record");
     taken = co_await publish(record, version);
   }
+  if (taken) names_.insert(record.name);
   if (!taken) {
     auto undone = co_await undo_create(intent, version);
     if (!undone)

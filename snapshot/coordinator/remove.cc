@@ -35,6 +35,7 @@ Task<Result<void>> SnapshotCoordinator::finish_remove(const SnapshotIntent& inte
       .remove("session-number/" + record.name);
   for (const auto& session : sessions) transaction.remove(session.key);
   CO_TRY(co_await node_.store.commit(std::move(transaction)));
+  names_.erase(record.name);
   auto matched = co_await match_pins_of(record.volume);
   if (!matched) log::warning("volume {}: {}", record.volume, matched.error().message());
   log::info("snapshot {} of volume {} is deleted", record.name, record.volume);

@@ -209,6 +209,7 @@ Task<Result<SnapshotRecord>> SnapshotCoordinator::finish_restore(SnapshotIntent 
     transaction.put(std::string(kSnapshotKind) + "/" + other.name, json::text(to_json(other)));
   }
   CO_TRY(co_await node_.store.commit(std::move(transaction)));
+  names_.insert(kept.name);
   crash_point("snapshot/restore-done");
   log::info("volume {} is restored to snapshot {} (record {}); what was replaced is snapshot {}",
             record.volume, record.name, record.mark_index, kept.name);

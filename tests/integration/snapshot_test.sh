@@ -133,6 +133,13 @@ touch "$work/first/new" 2> "$work/out" && fail "a snapshot can be written" || gr
 expect 0 "with a writer" snapshot info "$first"
 expect 0 "Started" snapshot status "$first"
 
+mount_snapshot "$first" "$work/other"
+snapshot deactivate "$first" > /dev/null
+expect 32 "snapshot activate" $cluster mount $name "$first" "$work/refused"
+snapshot activate "$first" > /dev/null
+check_prefix "$work/first" "$least" "$most"   # it waited
+umount "$work/other"
+
 # --- names and limits
 snapshot create plain data no-timestamp > /dev/null
 expect 1 "already" snapshot create plain data no-timestamp
@@ -157,7 +164,9 @@ for point in after-intent after-presync after-barrier after-mark after-backend a
   consistent "$point"
   goes_on "$point"
 done
+kill -STOP "$writer"   # four files are not read at once
 check_prefix "$work/mnt" "$(acked)" 1000000000
+kill -CONT "$writer"
 check_prefix "$work/first" "$least" "$most"   # served again after each start
 
 # Killed again while it is taken back.
@@ -212,8 +221,11 @@ consistent "a full file system"
 for point in delete-after-intent delete-after-backend; do
   doomed=$(snapshot create doomed data no-timestamp)
   snapshot activate "$doomed" > /dev/null
+  mount_snapshot "$doomed" "$work/doomed"
   die_at "snapshot/$point" polder --yes snapshot delete "$doomed"
   expect 1 "there is no snapshot" snapshot info "$doomed"
+  expect 2 "Stale" ls "$work/doomed"   # not as an empty directory
+  umount "$work/doomed"
   consistent "$point"
 done
 
