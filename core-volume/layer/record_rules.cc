@@ -70,12 +70,14 @@ Result<void> check_state(const ObjectState& state) {
 }
 
 Result<void> check_entry_record(const Record& record) {
-  TRY(check_entry_object(record.gfid));
   if (record.kind == RecordKind::kCreate) {
     TRY(check_state(record.state));
-    // Objects and names are separate things in a scan: its names come as kLink records.
-    if (record.name.parent.is_nil() && record.name.name.empty()) return {};
+    // Objects and names are separate things in a scan: its names come as kLink records. The root has a state,
+    // too.
+    const bool nameless = record.name.parent.is_nil() && record.name.name.empty();
+    if (nameless && (record.gfid != Gfid::root() || S_ISDIR(record.state.mode))) return {};
   }
+  TRY(check_entry_object(record.gfid));
   return check_entry(record.name);
 }
 

@@ -68,9 +68,9 @@ Result<CutPlan> plan_state(Store& store, const Touched& touched, std::uint64_t i
   std::vector<Gfid> present, gone;
   for (const auto& gfid : touched.objects) {
     TRY(auto records, begin_object(store, gfid));
-    const bool there = !records.empty() || gfid == Gfid::root();
+    const bool there = !records.empty();
     (there ? present : gone).push_back(gfid);
-    const bool has_data = !records.empty() && S_ISREG(records.front().state.mode);
+    const bool has_data = there && S_ISREG(records.front().state.mode);
     const std::uint64_t size = has_data ? records.back().length : 0;
     append(plan, std::move(records), index);
     if (size > 0) plan.items.emplace_back(ExtentItem{index, gfid, 0, size, 1});

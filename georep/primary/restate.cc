@@ -10,22 +10,6 @@ std::uint64_t to_ns(const timespec& time) {
   return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(time.tv_nsec);
 }
 
-/// The root exists on every volume: only its attributes travel.
-std::vector<Record> xattrs_of_root(const Record& root) {
-  std::vector<Record> records;
-  for (const auto& [key, value] : root.state.xattrs) {
-    Record record;
-    record.kind = RecordKind::kXattr;
-    record.gfid = root.gfid;
-    record.time_ns = root.time_ns;
-    record.state.mode = root.state.mode;
-    record.key = key;
-    record.value = value;
-    records.push_back(std::move(record));
-  }
-  return records;
-}
-
 Result<std::vector<Record>> records_of_object(Store& store, const Gfid& gfid, bool begin) {
   std::vector<Record> records;
   auto found = store.attr(gfid);
@@ -37,7 +21,6 @@ Result<std::vector<Record>> records_of_object(Store& store, const Gfid& gfid, bo
   TRY(record.state, std::move(read));
   record.gfid = gfid;
   record.time_ns = to_ns(attr.ctime);
-  if (begin && gfid == Gfid::root()) return xattrs_of_root(record);
   record.kind = begin ? RecordKind::kCreate : RecordKind::kSetattr;
   records.push_back(record);
   if (begin && attr.is_regular()) {

@@ -232,6 +232,24 @@ TEST_P(Conformance, ReplayRemovesByGfid) {
   EXPECT_EQ(code_of(c.getattr(file)), ESTALE);
 }
 
+TEST_P(Conformance, ReplayStatesTheRoot) {
+  if (!features().replay) GTEST_SKIP() << "the target does not take replays";
+  c.file(root, "stays");
+  must(c.setxattr(root, "user.gone", "1"));
+  Record record;
+  record.kind = RecordKind::kCreate;
+  record.gfid = root;
+  record.state.mode = S_IFDIR | 0751;
+  record.state.xattrs["user.there"] = "2";
+  record.time_ns = 1;
+  for (int i = 0; i < 2; ++i) must(c.replay({&record, 1}));
+  EXPECT_THAT(must(c.listxattr(root)), ElementsAre("user.there"));
+  EXPECT_EQ(c.attr(root).mode, S_IFDIR | 0751u);
+  EXPECT_THAT(c.names(root), ElementsAre("stays"));
+  record.state.mode = S_IFREG | 0600;
+  EXPECT_NE(code_of(c.replay({&record, 1})), 0) << "the root is a directory";
+}
+
 TEST_P(Conformance, ReplayTakesRecordsAboutTheLog) {
   if (!features().replay) GTEST_SKIP() << "the target does not take replays";
   std::vector<Record> records(3);
