@@ -220,7 +220,10 @@ bool PrimarySession::Impl::still_written(const Record& create) const {
 }
 
 Task<Result<CutPlan>> PrimarySession::Impl::plan_next(std::vector<Record> records) {
-  if (records.front().kind == RecordKind::kRestored) co_return co_await plan_restored(records.front());
+  if (records.front().kind == RecordKind::kRestored) {
+    unfinished_.reset();  // planned from the state of now, under one index: there is no place to resume at
+    co_return co_await plan_restored(records.front());
+  }
   const std::vector<Record> all(ahead_.begin(), ahead_.end());
   const auto renamed_over = find_renamed_over(all);
   std::erase_if(records, [](const Record& record) { return stays_here(record.kind); });

@@ -160,6 +160,7 @@ Result<void> Spool::append(ConstBytes message, ConstBytes payload) {
   TRY(disk_.pwritev(file_.fd(), pieces, unfinished_bytes_).with("write geo-replication spool {}", path_));
   std::lock_guard lock(mutex_);
   unfinished_bytes_ += kHeaderBytes + message.size() + payload.size();
+  crash_point("georep/within-spool");
   return {};
 }
 

@@ -103,6 +103,18 @@ restore $east "$snapshot"
 restore $east "$kept"
 same "back and forth"
 
+# The connection ends in the middle of what a restore makes the primary send.
+georep pause
+restore $east "$snapshot"
+$cluster stop $west 1
+POLDER_CRASH_POINT=georep/within-spool:12 $cluster start $west 1
+georep resume
+for _ in $(seq 100); do $cluster list | grep -q "^$west node 1 .* running" || break; sleep 0.1; done
+$cluster list | grep -q "^$west node 1 .* running" && fail "the secondary was not killed"
+$cluster start $west 1
+same "a restore that was shipped in two parts"
+restored "a restore that was shipped in two parts"
+
 # A secondary follows its primary and nothing else; its snapshots are for reading.
 far=$(on $west snapshot create far data no-timestamp)
 on $west snapshot activate "$far" > /dev/null
