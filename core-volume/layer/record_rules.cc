@@ -53,10 +53,15 @@ Result<void> check_type(std::uint32_t mode) {
   return {};
 }
 
-Result<void> check_state(const ObjectState& state) {
+/// What a kSetattr record says: a symlink's has no target, since that never changes.
+Result<void> check_attributes(const ObjectState& state) {
   TRY(check_type(state.mode));
   TRY(check_time(state.atime));
-  TRY(check_time(state.mtime));
+  return check_time(state.mtime);
+}
+
+Result<void> check_state(const ObjectState& state) {
+  TRY(check_attributes(state));
   if (S_ISLNK(state.mode)) {
     if (state.target.empty() || state.target.size() > kSymlinkMax_bytes)
       return Error(EINVAL).with("symlink target");
@@ -118,7 +123,7 @@ Result<void> check_body(const Record& record) {
     case RecordKind::kRename:
       return check_rename_record(record);
     case RecordKind::kSetattr:
-      return check_state(record.state);
+      return check_attributes(record.state);
     case RecordKind::kXattr:
       return check_xattr_record(record);
     case RecordKind::kRemoved:

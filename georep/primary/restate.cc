@@ -5,6 +5,9 @@ namespace polder::georep {
 
 namespace {
 
+// Of names, which give their parent and their object no time: finish_object() does.
+constexpr std::uint64_t kNoTime_ns = 1;
+
 std::uint64_t to_ns(const timespec& time) {
   if (time.tv_sec < 0) return 0;
   return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(time.tv_nsec);
@@ -67,12 +70,12 @@ void Touched::add(const Record& record) {
   if (!record.displaced.is_nil()) objects.insert(record.displaced);
 }
 
-Record link_record(const EntryName& name, const FileAttr& object) {
+Record link_record(const EntryName& name, const Gfid& gfid) {
   Record record;
   record.kind = RecordKind::kLink;
-  record.gfid = object.gfid;
+  record.gfid = gfid;
   record.name = name;
-  record.time_ns = to_ns(object.ctime);
+  record.time_ns = kNoTime_ns;
   return record;
 }
 
@@ -87,10 +90,10 @@ Result<std::vector<Record>> state_of_name(Store& store, const EntryName& name, c
     record.kind = RecordKind::kUnlink;
     record.gfid = gfid;
     record.name = name;
-    record.time_ns = 1;  // its parent is finished afterwards
+    record.time_ns = kNoTime_ns;
     records.push_back(std::move(record));
   }
-  if (found) records.push_back(link_record(name, *found));
+  if (found) records.push_back(link_record(name, found->gfid));
   return records;
 }
 

@@ -28,9 +28,9 @@ struct Touched {
 
 /// kUnlink for each of `seen` that the name does not show now, kLink for what it does. Blocks.
 Result<std::vector<Record>> state_of_name(Store& store, const EntryName& name, const std::set<Gfid>& seen);
-/// A directory entry as a record; its time is the object's ctime, so the parent needs finish_object()
-/// afterwards.
-Record link_record(const EntryName& name, const FileAttr& object);
+/// A directory entry as a record without a time (an object that has newer times keeps them): the parent needs
+/// finish_object() afterwards.
+Record link_record(const EntryName& name, const Gfid& gfid);
 /// kRemoved when the object is gone. Blocks.
 Result<std::vector<Record>> removed_if_gone(Store& store, const Gfid& gfid);
 

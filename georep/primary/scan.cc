@@ -144,7 +144,7 @@ Result<void> Scan::add_names(ScanPiece& piece) {
   TRY(auto names, std::move(page));
   std::vector<Record> records;
   for (const auto& entry : names.entries) {
-    records.push_back(link_record({item_.gfid, entry.name}, entry.attr));
+    records.push_back(link_record({item_.gfid, entry.name}, entry.attr.gfid));
     place_ = entry.cookie;
   }
   add_records(piece, std::move(records));

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Two whole clusters in one thread: an application changes east at random while connections break, the
+// network parts, and daemons and machines die. West is always east at the end of some cut, and in the end
+// both are the same.
+#include <gtest/gtest.h>
+
+#include "core-volume/layer/conformance/conformance.h"
+#include "tests/sim/sim_world.h"
+#include "tests/sim/workload.h"
+
+namespace polder {
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Conformance);
+
+namespace {
+
+using namespace std::chrono_literals;
+
+/// One run: a volume with something in it, a session, and an application that goes on.
+class Scenario {
+ public:
+  Scenario(std::uint64_t seed, WorkloadOptions options)
+      : world(seed),
+        random(make_seeded_random(seed ^ 0x6a09e667f3bcc909)),
+        application(world.mount, world.loop.clock(), *random, options) {
+    world.loop.run_until_done(application.run(60));  // for the first sync
+    world.pair();
+    world.start_session();
+  }
+
+  /// `fault` again and again while so many operations are tried; then everything is well, and both sites
+  /// must be the same.
+  void with(int operations, const std::function<void()>& fault) {
+    auto running = detail::start(world.loop.executor(), application.run(operations));
+    while (!running->done) {
+      world.loop.run_for(some(200ms));
+      fault();
+    }
+    running->take();
+    EXPECT_EQ(application.failure(), "");
+    EXPECT_GT(application.changes(), operations / 4);
+    world.checkpoint();
+    world.expect_equal();
+  }
+
+  nanoseconds some(nanoseconds most) {
+    return nanoseconds(random->below(static_cast<std::uint64_t>(most.count())));
+  }
+
+  /// West dies at a system call of its own, whatever it is doing then.
+  void crash_west(bool power) {
+    world.west.disk().fail_nth(1 + random->below(300), EIO, true);
+    for (int i = 0; i < 100 && !world.west.disk().fault_fired(); ++i) world.loop.run_for(5ms);
+    if (power) {
+      world.west.lose_power(random->next());
+    } else {
+      world.west.kill();
+    }
+    world.loop.run_for(some(2s));
+    world.west.boot();
+  }
+
+  SimWorld world;
+  std::unique_ptr<Random> random;
+  Workload application;
+};
+
+TEST(GeorepFaults, TheSecondaryBecomesThePrimary) {
+  for_each_seed(1, 2, [](std::uint64_t seed) {
+    Scenario run(seed, {.max_write_bytes = 100'000});
+    run.with(200, [] {});
+  });
+}
+
+TEST(GeorepFaults, ConnectionsBreak) {
+  for_each_seed(100, 3, [](std::uint64_t seed) {
+    Scenario run(seed, {.max_write_bytes = 100'000});
+    run.with(200, [&] {
+      if (run.random->below(2) == 0) {
+        run.world.network.reset("east", "west");
+        return;
+      }
+      run.world.network.partition("east", "west");
+      run.world.loop.run_for(run.some(run.random->below(8) == 0 ? 60s : 2s));
+      run.world.network.heal("east", "west");
+    });
+  });
+}
+
+TEST(GeorepFaults, TheSecondaryIsAlwaysOneMomentOfThePrimary) {
+  for_each_seed(200, 3, [](std::uint64_t seed) {
+    Scenario run(seed, {});
+    int moments = 0;
+    run.with(200, [&] {
+      switch (run.random->below(4)) {
+        case 0:
+          run.world.network.reset("east", "west");
+          break;
+        case 1:
+          run.crash_west(false);
+          break;
+        default:
+          moments += run.world.expect_prefix();
+      }
+    });
+    EXPECT_GT(moments, 0);
+  });
+}
+
+TEST(GeorepFaults, TheSecondaryIsKilled) {
+  for_each_seed(300, 3, [](std::uint64_t seed) {
+    Scenario run(seed, {.max_write_bytes = 100'000});
+    run.with(150, [&] { run.crash_west(false); });
+  });
+}
+
+}  // namespace
+}  // namespace polder

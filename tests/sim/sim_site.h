@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// SimSite: one machine with one whole polderd on it, and one volume, "data". The machine's disk outlives the
+// daemon, which is started, stopped, killed and cut from power as a test likes.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/hlc.h"
+#include "base/random.h"
+#include "base/seams.h"
+#include "base/workers.h"
+#include "core-volume/layer/conformance/client.h"
+#include "tests/support/loop.h"
+#include "tests/support/sim_disk.h"
+#include "tests/support/sim_transport.h"
+#include "tools/polderd/daemon.h"
+
+namespace polder {
+
+inline constexpr const char* kSimVolume = "data";
+
+/// What one process on a machine has of the world.
+struct SimProcess {
+  SimProcess(Clock& clock, Random& random, Disk& disk, std::unique_ptr<Transport> own_transport)
+      : transport(std::move(own_transport)), hlc(clock) {
+    seams = std::make_unique<Seams>(Seams{clock, random, disk, *transport, *workers, hlc});
+  }
+
+  std::unique_ptr<Transport> transport;
+  std::unique_ptr<Workers> workers = make_inline_workers();
+  HlcClock hlc;
+  std::unique_ptr<Seams> seams;
+};
+
+class SimSite {
+ public:
+  /// `skew`: of this machine's wall clock.
+  SimSite(SimLoop& loop, SimNetwork& network, std::string name, std::uint64_t seed, nanoseconds skew);
+  ~SimSite();
+  SimSite(const SimSite&) = delete;
+
+  /// `cluster init`, `volume create`, `volume start`.
+  void found_cluster();
+
+  void boot();
+  /// SIGTERM.
+  void shut_down();
+  /// kill -9: everything that was written stays.
+  void kill();
+  /// Loses what was not synced, as `seed` chooses.
+  void lose_power(std::uint64_t seed);
+  bool up() const { return daemon_ != nullptr; }
+
+  /// By the admin API, as `polder` does it. Throws with the daemon's sentence, or returns it. An answer that
+  /// takes more than ten (virtual) minutes throws, too.
+  json::object call(std::string method, std::string path, json::object body = {});
+  Result<json::value> try_call(std::string method, std::string path, json::object body = {});
+
+  Daemon& daemon() { return *daemon_; }
+  Brick& brick();
+  /// The whole volume as text, read inside of the brick: Client::dump().
+  std::vector<std::string> dump();
+
+  SimLoop& loop() { return loop_; }
+  const std::string& name() const { return name_; }
+  Clock& clock() { return clock_; }
+  Random& random() { return *random_; }
+  SimDisk& disk() { return disk_; }
+  std::unique_ptr<Transport> transport() { return network_.transport(name_); }
+
+ private:
+  /// The process ends at once: nothing that its objects still do reaches disk or network.
+  void end_process();
+
+  SimLoop& loop_;
+  SimNetwork& network_;
+  const std::string name_;
+  SkewedClock clock_;
+  SimDisk disk_;
+  std::unique_ptr<Random> random_;
+  std::unique_ptr<SimProcess> process_;
+  std::unique_ptr<Daemon> daemon_;
+};
+
+/// A volume that is not this stack's own, driven by a loop that is not its own.
+class BorrowedStack : public Stack {
+ public:
+  BorrowedStack(SimLoop& loop, FileOps& ops) : loop_(loop), ops_(ops) {}
+  FileOps& ops() override { return ops_; }
+  void run(std::vector<Task<void>> tasks) override;
+
+ private:
+  SimLoop& loop_;
+  FileOps& ops_;
+};
+
+}  // namespace polder
