@@ -89,13 +89,13 @@ endforeach()
 endfunction()
 
 # A test that is a script. It finds the programs through POLDER_BIN.
-#   polder_script_test(NAME SCRIPT LABELS ... [TIMEOUT SECONDS])
+#   polder_script_test(NAME SCRIPT [ARGS ...] LABELS ... [TIMEOUT SECONDS])
 function(polder_script_test name script)
-  cmake_parse_arguments(A "" "TIMEOUT" "LABELS" ${ARGN})
+  cmake_parse_arguments(A "" "TIMEOUT" "ARGS;LABELS" ${ARGN})
   if(NOT A_TIMEOUT)
     set(A_TIMEOUT 300)
   endif()
-  add_test(NAME ${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${script})
+  add_test(NAME ${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/${script} ${A_ARGS})
   set_tests_properties(${name} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT} RUN_SERIAL ON
     ENVIRONMENT "POLDER_BIN=${CMAKE_BINARY_DIR}/bin;POLDER_TESTS=${CMAKE_BINARY_DIR}/tests")
 endfunction()

@@ -26,7 +26,7 @@ struct RpcClientOptions {
   std::chrono::nanoseconds soft_timeout = std::chrono::seconds(60);
   std::chrono::nanoseconds start_timeout = std::chrono::seconds(15);  // of start()
   std::chrono::nanoseconds backoff_min = std::chrono::milliseconds(50);
-  std::chrono::nanoseconds backoff_max = std::chrono::seconds(2);
+  std::chrono::nanoseconds backoff_max = std::chrono::milliseconds(500);
 };
 
 struct RpcClientStatus {

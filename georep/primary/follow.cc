@@ -243,9 +243,7 @@ Task<Result<CutPlan>> PrimarySession::Impl::plan_restored(const Record& restored
 
 Task<Result<void>> PrimarySession::Impl::wait_for_window() {
   while (!stream_->closed()) {
-    std::uint64_t bytes = 0;
-    for (const auto& [cut, in_flight] : in_flight_) bytes += in_flight.bytes;
-    if (bytes < window_bytes_) co_return Result<void>();
+    if (in_flight_bytes_ < window_bytes_) co_return Result<void>();
     CO_TRY(co_await progress_.wait());
   }
   co_return Error(ECONNRESET).with("the connection to the secondary ended");
@@ -270,8 +268,7 @@ Task<Result<void>> PrimarySession::Impl::send_cut(const CutPlan& plan, AppliedSt
   unfinished_.reset();
   stream_->send(begin);
   const auto wire_before = stream_->sent_bytes();
-  auto& in_flight = in_flight_[cut];
-  in_flight.first_hlc = first_hlc;
+  in_flight_[cut].first_hlc = first_hlc;
   const auto frames_before = transfer_->frames();
   CO_TRY(co_await transfer_->send_items(cut, plan, resume));
   state.set_cut(cut);
@@ -282,6 +279,7 @@ Task<Result<void>> PrimarySession::Impl::send_cut(const CutPlan& plan, AppliedSt
   *end.mutable_cut_end()->mutable_state() = state;
   stream_->send(end);
   in_flight_[cut].bytes = stream_->sent_bytes() - wire_before;
+  in_flight_bytes_ += in_flight_[cut].bytes;
   shipped_ = std::move(state);
   co_return Result<void>();
 }

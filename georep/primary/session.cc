@@ -134,10 +134,18 @@ Result<void> PrimarySession::Impl::adopt(const Welcome& welcome) {
   ahead_.clear();
   unfinished_.reset();
   if (welcome.spool().cut() != 0) unfinished_ = welcome.spool();
-  std::erase_if(in_flight_, [&](const auto& entry) {
-    return entry.first <= applied_.cut || entry.first > shipped_.cut();
-  });
+  keep_in_flight(applied_.cut, shipped_.cut());
   return {};
+}
+
+/// Cuts behind `applied` up to `last`.
+void PrimarySession::Impl::keep_in_flight(std::uint64_t applied, std::uint64_t last) {
+  const auto drop = [this](auto cut) {
+    in_flight_bytes_ -= cut->second.bytes;
+    in_flight_.erase(cut);
+  };
+  while (!in_flight_.empty() && in_flight_.begin()->first <= applied) drop(in_flight_.begin());
+  while (!in_flight_.empty() && in_flight_.rbegin()->first > last) drop(std::prev(in_flight_.end()));
 }
 
 /// Retention keeps what the secondary has not applied. Before the first scan: what will have to be followed.
@@ -193,7 +201,7 @@ void PrimarySession::Impl::take_progress(const Progress& progress) {
     applied_.index = progress.applied().index();
     applied_.hlc = {progress.applied().hlc()};
   }
-  std::erase_if(in_flight_, [&](const auto& entry) { return entry.first <= applied_.cut; });
+  keep_in_flight(applied_.cut, UINT64_MAX);
   status_.reason = progress.error().empty() ? "" : "the secondary cannot apply: " + progress.error();
   progress_.notify_all();
 }

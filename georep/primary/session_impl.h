@@ -29,6 +29,7 @@ struct PrimarySession::Impl {
   Result<void> adopt(const Welcome& welcome);
   Result<void> refused(const Refusal& refusal);
   void take_progress(const Progress& progress);
+  void keep_in_flight(std::uint64_t applied, std::uint64_t last);
   Task<Result<void>> set_cursor(std::uint64_t index);
 
   // follow.cc
@@ -99,7 +100,7 @@ struct PrimarySession::Impl {
     Hlc first_hlc{};  // of the oldest change in it
   };
   std::map<std::uint64_t, InFlight> in_flight_;  // cut → what it holds, until applied
-  std::uint64_t wire_before_cut_ = 0;
+  std::uint64_t in_flight_bytes_ = 0;            // sum over in_flight_
   Event progress_;  // something was applied, the connection ended, or the session is stopping
   bool stopping_ = false;
   int users_ = 0;

@@ -59,7 +59,7 @@ mapfile -t points < <(git -C "$top" grep -ohE 'crash_point\("[^"]+"\)' -- 'chang
   sed 's/.*"\(.*\)".*/\1/' | sort -u | grep -E "$filter")
 [ ${#points[@]} -gt 0 ] || fail "no crash points match $filter"
 for point in "${points[@]}"; do
-  site=keast patience=20
+  site=keast patience=60
   most=40  # the daemon dies at the first passage, later at any of so many
   secondary_point "$point" && site=kwest patience=80  # the primary has to connect again first
   upkeep_point "$point" && patience=400 most=2
