@@ -33,8 +33,8 @@ class BarrierLayer::Gate : public Hook {
     raised_at_ = clock_.boot_time();
     deadline_ = raised_at_ + hard_limit;
     while (in_flight_ > 0) {
-      Result<void> waited = co_await with_deadline(clock_, deadline_, changed_.wait());
-      if (!waited || !is_up(epoch)) co_return give_up(epoch, waited);
+      Result<void> waited = co_await with_deadline(clock_, deadline_, drained(epoch));
+      if (!waited || closed_ || !is_up(epoch)) co_return give_up(epoch, waited);
     }
     co_return Result<void>();
   }
@@ -65,12 +65,27 @@ class BarrierLayer::Gate : public Hook {
     ~Held() { --count; }
   };
 
+  // with_deadline() starts its task a little later, and an event between would be missed: so each of these
+  // looks at its condition itself, first of all.
+  Task<Result<void>> drained(std::uint64_t epoch) {
+    while (in_flight_ > 0 && is_up(epoch) && !closed_) {
+      CO_TRY(co_await changed_.wait());
+    }
+    co_return Result<void>();
+  }
+  Task<Result<void>> down() {
+    while (up_ && !closed_) {
+      CO_TRY(co_await changed_.wait());
+    }
+    co_return Result<void>();
+  }
+
   Task<Result<void>> wait_until_down() {
     fall_when_due();
     if (!up_) co_return Result<void>();
     Held held(held_);
     while (up_) {
-      Result<void> waited = co_await with_deadline(clock_, deadline_, changed_.wait());
+      Result<void> waited = co_await with_deadline(clock_, deadline_, down());
       if (closed_) co_return Error(ECANCELED);
       // Plain ETIMEDOUT would read as a failed change, perhaps applied; it is only time to go on.
       if (waited.failed_with(ETIMEDOUT))

@@ -113,6 +113,44 @@ TEST_F(BarrierTest, WaitsForChangesInFlight) {
   EXPECT_EQ(two, 0);
 }
 
+Task<Result<void>> raise_after(Clock& clock, BarrierLayer& barrier, nanoseconds pause) {
+  CO_TRY(co_await clock.sleep_for(pause));
+  co_return co_await barrier.raise(1, 60s);
+}
+
+Task<Result<FileAttr>> mkdir_after(Clock& clock, FileOps& ops, nanoseconds pause) {
+  CO_TRY(co_await clock.sleep_for(pause));
+  const OpContext ctx;
+  const NewObject object{.mode = 0700};
+  co_return co_await ops.mkdir(ctx, Gfid::root(), "held", object);
+}
+
+TEST_F(BarrierTest, TheLastChangeEndsJustWhenTheRaiseBeginsToWait) {
+  std::optional<int> raised;
+  start(raise_after(stack.loop.clock(), barrier, 5s), raised);
+  stack.faults.arm({.kind = OpKind::kMkdir, .error = 0, .delay = 5s});
+  start_mkdir("slow", one);
+  stack.loop.run_for(5s);
+  EXPECT_EQ(one, 0);
+  EXPECT_EQ(raised, 0);
+}
+
+TEST_F(BarrierTest, TheBarrierFallsJustWhenAChangeBeginsToWait) {
+  must(raise(1, 60s));
+  start(mkdir_after(stack.loop.clock(), barrier, 5s), one);
+  struct Lower {
+    static Task<Result<void>> after(Clock& clock, BarrierLayer& barrier, nanoseconds pause) {
+      CO_TRY(co_await clock.sleep_for(pause));
+      CO_TRY(barrier.lower(1));
+      co_return Result<void>();
+    }
+  };
+  start(Lower::after(stack.loop.clock(), barrier, 5s), two);
+  stack.loop.run_for(5s);
+  EXPECT_EQ(two, 0);
+  EXPECT_EQ(one, 0);
+}
+
 TEST_F(BarrierTest, GivesUpWhenChangesInFlightDoNotEnd) {
   stack.faults.arm({.kind = OpKind::kMkdir, .error = 0, .delay = 100s});
   start_mkdir("slow", one);
