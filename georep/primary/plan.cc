@@ -68,7 +68,7 @@ class Planner {
     auto it = runs_.find(gfid);
     if (it == runs_.end()) return;
     for (const auto& [offset, end] : it->second.extents) {
-      extents_.push_back({it->second.last_index, gfid, offset, end - offset, it->second.time_ns});
+      extents_.push_back({it->second.last_index, gfid, offset, end - offset, it->second.time_ns, true});
     }
     runs_.erase(it);
   }

@@ -27,6 +27,8 @@ struct ExtentItem {
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
   std::uint64_t time_ns = 0;
+  /// Holes are told, too: what the secondary has there is older. Not where nothing can be.
+  bool with_holes = false;
 };
 
 /// The whole content of `gfid` as a delta against `basis`, or, where that is not possible, the extents it

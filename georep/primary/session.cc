@@ -120,6 +120,9 @@ Result<void> PrimarySession::Impl::adopt(const Welcome& welcome) {
   const auto index_of = [](const AppliedState& state) {
     return state.positions_size() ? state.positions(0).index() : 0;
   };
+  if (welcome.spooled().scan_id() != 0 && welcome.spooled().positions_size() != 1) {
+    return Error(EPROTO).with("the secondary tells of {} positions", welcome.spooled().positions_size());
+  }
   if (index_of(welcome.spooled()) > brick_.journal.stable_index()) {
     return Error(EUCLEAN).with(
         "the secondary has changes up to {}, but this changelog ends at {}: it is not the one that was "
@@ -133,7 +136,10 @@ Result<void> PrimarySession::Impl::adopt(const Welcome& welcome) {
   reader_.reset();
   ahead_.clear();
   unfinished_.reset();
-  if (welcome.spool().cut() != 0) unfinished_ = welcome.spool();
+  // Only what can be finished; any other is begun anew.
+  const auto upto = welcome.spool().upto_index();
+  const bool ours = upto > index_of(welcome.spooled()) && upto <= brick_.journal.stable_index();
+  if (welcome.spool().cut() != 0 && ours) unfinished_ = welcome.spool();
   keep_in_flight(applied_.cut, shipped_.cut());
   return {};
 }
@@ -184,7 +190,8 @@ Task<Result<void>> PrimarySession::Impl::read_answers() {
         answers_->delta_result(message.delta_result().ok());
         break;
       case StreamMessage::kVerifyReply:
-        verify_replies_[message.verify_reply().id()] = message.verify_reply();
+        // Others were asked for by somebody who has gone away.
+        if (message.verify_reply().id() + 1 == next_verify_) verify_reply_ = message.verify_reply();
         progress_.notify_all();
         break;
       case StreamMessage::kRefusal:

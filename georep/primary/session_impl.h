@@ -106,7 +106,7 @@ struct PrimarySession::Impl {
   int users_ = 0;
   Hlc waiting_since_{};  // oldest change seen in the log and not yet shipped; 0: none
 
-  std::map<std::uint64_t, VerifyReply> verify_replies_;
+  std::optional<VerifyReply> verify_reply_;  // to the last request
   std::uint64_t next_verify_ = 1;
 
   PrimaryStatus status_;

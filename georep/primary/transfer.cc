@@ -22,16 +22,33 @@ struct Piece {
   std::uint64_t offset = 0;
   std::uint64_t raw_bytes = 0;
   Buffer payload;
+  std::uint64_t hole_bytes = 0;  // instead of data
+  bool ends_file = false;
 };
 
-/// The next data (not a hole) of an object within [offset, end), read and packed; nullopt: there is no more,
-/// or the object is gone. Blocks.
-Result<std::optional<Piece>> next_piece(Store& store, const Gfid& gfid, std::uint64_t offset,
+/// What of the hole [offset, end) is inside of the file. Bytes that were written there may have been punched
+/// since, and a copied hole has replaced what was there.
+Result<std::optional<Piece>> hole_piece(Store& store, const Gfid& gfid, std::uint64_t offset,
                                         std::uint64_t end) {
   const std::optional<Piece> none;
+  auto attr = store.attr(gfid);
+  if (attr.failed_with(ESTALE)) return none;
+  TRY(const auto file, std::move(attr));
+  end = std::min(end, file.size);
+  if (end <= offset) return none;
+  return std::optional(Piece{offset, 0, {}, end - offset, end == file.size});
+}
+
+/// The next data of an object within [offset, end), read and packed, or the hole before them; nullopt: there
+/// is no more, or the object is gone. Blocks.
+Result<std::optional<Piece>> next_piece(Store& store, const Gfid& gfid, std::uint64_t offset,
+                                        std::uint64_t end, bool with_holes) {
+  const std::optional<Piece> none;
   auto data = store.seek(gfid, offset, SEEK_DATA);
-  if (data.failed_with(ENXIO) || data.failed_with(ESTALE)) return none;
+  if (data.failed_with(ESTALE)) return none;
+  if (data.failed_with(ENXIO)) data = end;
   TRY(const auto begin, std::move(data));
+  if (begin > offset && with_holes) return hole_piece(store, gfid, offset, std::min(begin, end));
   if (begin >= end) return none;
   auto hole = store.seek(gfid, begin, SEEK_HOLE);
   if (hole.failed_with(ENXIO) || hole.failed_with(ESTALE)) return none;
@@ -42,7 +59,7 @@ Result<std::optional<Piece>> next_piece(Store& store, const Gfid& gfid, std::uin
   TRY(auto bytes, std::move(raw));
   if (bytes.empty()) return none;
   const auto raw_bytes = bytes.size();
-  return std::optional(Piece{begin, raw_bytes, pack(std::move(bytes))});
+  return std::optional(Piece{begin, raw_bytes, pack(std::move(bytes)), 0, false});
 }
 
 struct MadeDelta {
@@ -159,8 +176,9 @@ Task<Result<void>> Transfer::send_extent(std::uint64_t cut, const ExtentItem& ex
   if (extent.index == resume.extent_index && extent.gfid == resume.extent_gfid)
     offset = std::max(offset, resume.extent_end);
   while (offset < end) {
-    CO_TRY(auto piece,
-           co_await on_worker(seams_.workers, [&] { return next_piece(store_, extent.gfid, offset, end); }));
+    CO_TRY(auto piece, co_await on_worker(seams_.workers, [&] {
+             return next_piece(store_, extent.gfid, offset, end, extent.with_holes);
+           }));
     if (!piece) break;
     StreamMessage message;
     auto& out = *message.mutable_extent();
@@ -170,9 +188,11 @@ Task<Result<void>> Transfer::send_extent(std::uint64_t cut, const ExtentItem& ex
     out.set_offset(piece->offset);
     out.set_raw_bytes(piece->raw_bytes);
     out.set_time_ns(extent.time_ns);
+    out.set_hole_bytes(piece->hole_bytes);
+    out.set_ends_file(piece->ends_file);
     stream_.send(message, piece->payload);
     ++frames_;
-    offset = piece->offset + piece->raw_bytes;
+    offset = piece->offset + piece->raw_bytes + piece->hole_bytes;
     CO_TRY(co_await stream_.wait_for_room());
   }
   co_return Result<void>();

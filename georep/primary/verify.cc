@@ -23,16 +23,17 @@ Task<Result<std::vector<VerifyReply::Object>>> PrimarySession::Impl::ask_digests
     const std::vector<Gfid>& gfids) {
   if (!connected()) co_return Error(ENOTCONN).with("there is no connection to the secondary");
   const auto id = next_verify_++;
+  verify_reply_.reset();
   StreamMessage message;
   message.mutable_verify_request()->set_id(id);
   for (const auto& gfid : gfids) message.mutable_verify_request()->add_gfid(gfid_bytes(gfid));
   stream_->send(message);
-  while (!verify_replies_.contains(id)) {
+  while (!verify_reply_) {
     CO_TRY(check_running());
     if (!connected()) co_return Error(ENOTCONN).with("the connection to the secondary ended");
     CO_TRY(co_await progress_.wait());
   }
-  auto reply = std::move(verify_replies_.extract(id).mapped());
+  auto reply = *std::exchange(verify_reply_, std::nullopt);
   if (reply.object_size() != static_cast<int>(gfids.size()))
     co_return Error(EPROTO).with("verify: objects are missing in the reply");
   co_return std::vector<VerifyReply::Object>(reply.object().begin(), reply.object().end());

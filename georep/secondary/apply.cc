@@ -4,6 +4,7 @@
 #include "base/coro.h"
 #include "base/crash_point.h"
 #include "base/on_worker.h"
+#include "core-volume/layer/record_rules.h"
 #include "georep/protocol/record_block.h"
 #include "georep/protocol/stream.h"
 #include "proto/georep.pb.h"
@@ -26,6 +27,27 @@ Result<Record> record_of_extent(const Extent& extent, const Buffer& payload) {
   record.length = record.data.size();
   record.time_ns = extent.time_ns();
   return record;
+}
+
+/// A hole where the file may have bytes; at the end of the file a byte is needed to give it its size.
+Result<std::vector<Record>> records_of_hole(const Extent& extent) {
+  std::vector<Record> records(1);
+  auto& punch = records.front();
+  punch.kind = RecordKind::kPunch;
+  TRY(punch.gfid, gfid_from(extent.gfid()));
+  punch.offset = extent.offset();
+  punch.length = extent.hole_bytes();
+  punch.time_ns = extent.time_ns();
+  TRY(check_record(punch));
+  if (extent.ends_file()) {
+    auto end = punch;
+    end.kind = RecordKind::kWrite;
+    end.offset = punch.offset + punch.length - 1;
+    end.length = 1;
+    end.data = Buffer::copy_of(std::string(1, '\0'));
+    records.push_back(std::move(end));
+  }
+  return records;
 }
 
 /// Collects records and gives them to the volume in batches, in order.
@@ -114,6 +136,8 @@ Result<std::vector<Record>> records_of_frame(const SpoolFrame& frame) {
     const auto& block = message.records();
     TRY(auto raw, unpack(frame.payload, block.raw_bytes()));
     TRY(records, decode_block(raw, block.count()));
+  } else if (message.has_extent() && message.extent().hole_bytes() != 0) {
+    TRY(records, records_of_hole(message.extent()));
   } else if (message.has_extent()) {
     TRY(auto record, record_of_extent(message.extent(), frame.payload));
     records.push_back(std::move(record));

@@ -41,7 +41,9 @@ struct SecondarySession::Impl {
 
   // --- life ---
   Task<Result<void>> start();
+  Task<Result<void>> find_first_cut();
   Task<void> apply_loop();
+  Task<Result<bool>> apply_or_sync();  // false: there was nothing to do
   Task<Result<void>> apply_next(std::uint64_t cut);
   Task<Result<void>> sync_and_trim();
 
@@ -50,9 +52,10 @@ struct SecondarySession::Impl {
   Task<Result<void>> greet(GeorepStream& stream, const Hello& hello);
   Task<std::optional<Refusal>> find_refusal(const Hello& hello);
   Task<Result<void>> handle(GeorepStream& stream, const StreamFrame& frame);
-  Task<Result<void>> begin_cut(const CutBegin& begin);
-  Task<Result<void>> spool_frame(const StreamFrame& frame, std::uint64_t cut);
-  Task<Result<void>> end_cut(const StreamFrame& frame);
+  Task<Result<KeyLocks::Guard>> lock_spool(const GeorepStream& stream);
+  Task<Result<void>> begin_cut(GeorepStream& stream, const CutBegin& begin);
+  Task<Result<void>> spool_frame(GeorepStream& stream, const StreamFrame& frame, std::uint64_t cut);
+  Task<Result<void>> end_cut(GeorepStream& stream, const StreamFrame& frame);
   Task<Result<void>> take_delta(GeorepStream& stream, const StreamFrame& frame);
   Task<Result<void>> answer_signature(GeorepStream& stream, const SignatureRequest& request);
   Task<Result<void>> answer_verify(GeorepStream& stream, const VerifyRequest& request);
@@ -69,7 +72,6 @@ struct SecondarySession::Impl {
   Store& store_;
   const SecondaryConfig config_;
   TaskGroup tasks_;
-  TaskGroup connections_{"geo-replication connections"};
   Event changed_;        // the spool got a cut, or applying may go on
   KeyLocks spool_lock_;  // "spool": one user of the spool on workers at a time; "apply": between two cuts
   std::unique_ptr<Spool> spool_;
@@ -80,7 +82,6 @@ struct SecondarySession::Impl {
   GeorepStream* stream_ = nullptr;  // the current connection
   std::unique_ptr<Rebuild> rebuild_;
   std::string rebuilding_;  // gfid bytes
-  std::uint64_t cut_frames_ = 0;
 };
 
 Task<Result<void>> SecondarySession::Impl::start() {
@@ -91,16 +92,11 @@ Task<Result<void>> SecondarySession::Impl::start() {
   if (bytes) {
     CO_TRY(applied_, parse_state(*bytes));
   }
-  synced_cut_ = applied_.cut();
-  CO_TRY(co_await on_worker(seams_.workers, [&] { return spool_->remove_through(applied_.cut()); }));
-  const auto cuts = spool_->finished();
-  if (!cuts.empty() && cuts.front() != applied_.cut() + 1) {
-    co_return Error(EUCLEAN).with(
-        "geo-replication spool {} begins with cut {}, but cut {} was the last to be applied",
-        config_.spool_path, cuts.front(), applied_.cut());
-  }
   spooled_state_ = applied_;
-  if (!cuts.empty()) {
+  CO_TRY(co_await find_first_cut());
+  synced_cut_ = applied_.cut();
+  const auto cuts = spool_->finished();
+  if (!cuts.empty() && cuts.back() > spooled_state_.cut()) {
     CO_TRY(auto state, co_await on_worker(seams_.workers, [&]() -> Result<AppliedState> {
              TRY(auto reader, spool_->read(cuts.back()));
              AppliedState state;
@@ -118,36 +114,58 @@ Task<Result<void>> SecondarySession::Impl::start() {
   co_return Result<void>();
 }
 
+/// What the spool still has and the volume does not need goes. After another boot it needs all of it: cuts
+/// stay in the spool until the volume was synced, and what was applied of them may be gone.
+Task<Result<void>> SecondarySession::Impl::find_first_cut() {
+  if (spool_->same_boot()) {
+    CO_TRY(co_await on_worker(seams_.workers, [&] { return spool_->remove_through(applied_.cut()); }));
+  }
+  const auto cuts = spool_->finished();
+  if (!cuts.empty() && cuts.front() > applied_.cut() + 1) {
+    co_return Error(EUCLEAN).with(
+        "geo-replication spool {} begins with cut {}, but cut {} was the last to be applied",
+        config_.spool_path, cuts.front(), applied_.cut());
+  }
+  if (!cuts.empty() && cuts.front() <= applied_.cut()) {
+    applied_.set_cut(cuts.front() - 1);
+    co_return Result<void>();
+  }
+  if (spool_->same_boot()) co_return Result<void>();
+  co_return co_await on_worker(seams_.workers, [&] { return spool_->remember_boot(); });
+}
+
 /// Applies cuts as they come, in order; retries for ever, since nothing may be skipped.
 Task<void> SecondarySession::Impl::apply_loop() {
   nanoseconds pause = kRetryMin;
   while (!co_await is_cancelled()) {
-    const auto cuts = spool_->finished();
-    auto next = std::find(cuts.begin(), cuts.end(), applied_.cut() + 1);
-    if (next == cuts.end()) {
-      if (synced_cut_ < applied_.cut()) {
-        auto synced = co_await sync_and_trim();
-        if (!synced) log::warning("geo-replication {}: {}", config_.session, synced.error().message());
-        continue;
-      }
-      if (!co_await changed_.wait()) co_return;
-      continue;
-    }
-    auto done = co_await apply_next(*next);
+    auto done = co_await apply_or_sync();
     if (done) {
       pause = kRetryMin;
-      error_.clear();
-      send_progress();
+      if (!std::exchange(error_, {}).empty()) send_progress();
+      if (!*done && !co_await changed_.wait()) co_return;
       continue;
     }
     if (done.failed_with(ECANCELED)) co_return;
     error_ = done.error().message();
-    log::error("geo-replication {}: cut {} cannot be applied, next try in {} s: {}", config_.session, *next,
+    log::error("geo-replication {}: next try in {} s: {}", config_.session,
                std::chrono::duration<double>(pause).count(), error_);
     send_progress();
     if (!co_await seams_.clock.sleep_for(pause)) co_return;
     pause = std::min<nanoseconds>(2 * pause, kRetryMax);
   }
+}
+
+Task<Result<bool>> SecondarySession::Impl::apply_or_sync() {
+  const auto cuts = spool_->finished();
+  const auto next = applied_.cut() + 1;
+  if (std::ranges::count(cuts, next) > 0) {
+    CO_TRY((co_await apply_next(next)).with("cut {} cannot be applied", next));
+    send_progress();
+    co_return true;
+  }
+  if (synced_cut_ >= applied_.cut()) co_return false;
+  CO_TRY(co_await sync_and_trim());
+  co_return true;
 }
 
 Task<Result<void>> SecondarySession::Impl::apply_next(std::uint64_t cut) {
@@ -168,7 +186,11 @@ Task<Result<void>> SecondarySession::Impl::sync_and_trim() {
   const OpContext inside;
   CO_TRY(co_await volume_.sync(inside));
   CO_TRY(auto guard, co_await spool_lock_.lock({{"spool", KeyLocks::Mode::kExclusive}}));
-  CO_TRY(co_await on_worker(seams_.workers, [&] { return spool_->remove_through(cut); }));
+  CO_TRY(co_await on_worker(seams_.workers, [&]() -> Result<void> {
+    TRY(spool_->remove_through(cut));
+    if (spool_->same_boot()) return {};
+    return spool_->remember_boot();  // the volume's own position is true again
+  }));
   synced_cut_ = cut;
   send_progress();
   co_return Result<void>();
@@ -262,15 +284,15 @@ Task<Result<void>> SecondarySession::Impl::handle(GeorepStream& stream, const St
   const auto& message = *frame.message;
   switch (message.body_case()) {
     case StreamMessage::kCutBegin:
-      co_return co_await begin_cut(message.cut_begin());
+      co_return co_await begin_cut(stream, message.cut_begin());
     case StreamMessage::kRecords:
-      co_return co_await spool_frame(frame, message.records().cut());
+      co_return co_await spool_frame(stream, frame, message.records().cut());
     case StreamMessage::kExtent:
-      co_return co_await spool_frame(frame, message.extent().cut());
+      co_return co_await spool_frame(stream, frame, message.extent().cut());
     case StreamMessage::kDelta:
       co_return co_await take_delta(stream, frame);
     case StreamMessage::kCutEnd:
-      co_return co_await end_cut(frame);
+      co_return co_await end_cut(stream, frame);
     case StreamMessage::kSignatureRequest:
       co_return co_await answer_signature(stream, message.signature_request());
     case StreamMessage::kVerifyRequest:
@@ -284,11 +306,19 @@ Task<Result<void>> SecondarySession::Impl::handle(GeorepStream& stream, const St
   }
 }
 
-Task<Result<void>> SecondarySession::Impl::begin_cut(const CutBegin& begin) {
+/// For the frames of the current connection. One that was replaced may still be on its way here: what it
+/// brings, its successor was told to send.
+Task<Result<KeyLocks::Guard>> SecondarySession::Impl::lock_spool(const GeorepStream& stream) {
+  CO_TRY(auto guard, co_await spool_lock_.lock({{"spool", KeyLocks::Mode::kExclusive}}));
+  if (stream_ != &stream) co_return Error(ECONNRESET).with("a newer connection has replaced this one");
+  co_return std::move(guard);
+}
+
+Task<Result<void>> SecondarySession::Impl::begin_cut(GeorepStream& stream, const CutBegin& begin) {
+  CO_TRY(auto guard, co_await lock_spool(stream));
   if (begin.cut() != last_spooled() + 1) {
     co_return Error(EPROTO).with("cut {} was begun after cut {}", begin.cut(), last_spooled());
   }
-  CO_TRY(auto guard, co_await spool_lock_.lock({{"spool", KeyLocks::Mode::kExclusive}}));
   if (begin.resume() && spool_->unfinished() == begin.cut()) co_return Result<void>();
   StreamMessage message;
   *message.mutable_cut_begin() = begin;
@@ -300,11 +330,12 @@ Task<Result<void>> SecondarySession::Impl::begin_cut(const CutBegin& begin) {
   });
 }
 
-Task<Result<void>> SecondarySession::Impl::spool_frame(const StreamFrame& frame, std::uint64_t cut) {
+Task<Result<void>> SecondarySession::Impl::spool_frame(GeorepStream& stream, const StreamFrame& frame,
+                                                       std::uint64_t cut) {
+  const auto bytes = frame.message->SerializeAsString();
+  CO_TRY(auto guard, co_await lock_spool(stream));
   if (cut == 0 || cut != spool_->unfinished())
     co_return Error(EPROTO).with("a frame of cut {} outside of it", cut);
-  const auto bytes = frame.message->SerializeAsString();
-  CO_TRY(auto guard, co_await spool_lock_.lock({{"spool", KeyLocks::Mode::kExclusive}}));
   co_return co_await on_worker(seams_.workers, [&]() -> Result<void> {
     // Nothing goes into the spool that cannot be applied: a damaged stream must not become a damaged spool.
     TRY(records_of_frame({bytes, frame.payload}));
@@ -312,16 +343,19 @@ Task<Result<void>> SecondarySession::Impl::spool_frame(const StreamFrame& frame,
   });
 }
 
-Task<Result<void>> SecondarySession::Impl::end_cut(const StreamFrame& frame) {
+Task<Result<void>> SecondarySession::Impl::end_cut(GeorepStream& stream, const StreamFrame& frame) {
   const auto& end = frame.message->cut_end();
+  if (end.state().positions_size() != 1) {
+    co_return Error(EPROTO).with("cut {} ends at {} positions", end.cut(), end.state().positions_size());
+  }
   if (end.state().cut() != end.cut())
     co_return Error(EPROTO).with("cut {} ends as cut {}", end.cut(), end.state().cut());
-  CO_TRY(co_await spool_frame(frame, end.cut()));
+  CO_TRY(co_await spool_frame(stream, frame, end.cut()));
   {
-    CO_TRY(auto guard, co_await spool_lock_.lock({{"spool", KeyLocks::Mode::kExclusive}}));
+    CO_TRY(auto guard, co_await lock_spool(stream));
     CO_TRY(co_await on_worker(seams_.workers, [&] { return spool_->finish(); }));
+    spooled_state_ = end.state();
   }
-  spooled_state_ = end.state();
   changed_.notify_all();
   send_progress();
   co_return Result<void>();
@@ -331,11 +365,11 @@ Task<Result<void>> SecondarySession::Impl::end_cut(const StreamFrame& frame) {
 /// without payload that stands for the rebuilt file.
 Task<Result<void>> SecondarySession::Impl::take_delta(GeorepStream& stream, const StreamFrame& frame) {
   const auto& delta = frame.message->delta();
-  if (delta.cut() == 0 || delta.cut() != spool_->unfinished())
-    co_return Error(EPROTO).with("a delta outside of a cut");
   CO_TRY(const Gfid gfid, gfid_from(delta.gfid()));
   CO_TRY(const Gfid basis, gfid_from(delta.basis()));
-  CO_TRY(auto guard, co_await spool_lock_.lock({{"spool", KeyLocks::Mode::kExclusive}}));
+  CO_TRY(auto guard, co_await lock_spool(stream));
+  if (delta.cut() == 0 || delta.cut() != spool_->unfinished())
+    co_return Error(EPROTO).with("a delta outside of a cut");
   if (!rebuild_ || rebuilding_ != delta.gfid()) {
     const auto path = spool_->side_file(delta.cut(), gfid.hex());
     CO_TRY(rebuild_,
@@ -351,6 +385,7 @@ Task<Result<void>> SecondarySession::Impl::take_delta(GeorepStream& stream, cons
            TRY(const bool matches, rebuild_->finish(store_, delta.result_bytes(), delta.result_xxh3_128()));
            rebuild_.reset();
            if (!matches) return false;
+           TRY(spool_->sync_directory());
            StreamMessage mark;
            *mark.mutable_delta() = delta;
            mark.mutable_delta()->set_raw_bytes(0);
@@ -427,7 +462,8 @@ Result<SpoolState> SecondarySession::Impl::spool_state() {
     } else if (message.has_extent()) {
       state.set_extent_index(message.extent().at().index());
       state.set_extent_gfid(message.extent().gfid());
-      state.set_extent_end(message.extent().offset() + message.extent().raw_bytes());
+      state.set_extent_end(message.extent().offset() + message.extent().raw_bytes() +
+                           message.extent().hole_bytes());
     }
   }
 }

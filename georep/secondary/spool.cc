@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t kHeaderBytes = 12;
 constexpr std::uint32_t kMaxMessageBytes = 1u << 20;
 constexpr std::uint32_t kMaxPayloadBytes = 16u << 20;
+constexpr const char* kBootFile = "boot";
 
 void put_u32(std::byte* out, std::uint32_t value) {
   for (int i = 0; i < 4; ++i) out[i] = static_cast<std::byte>(value >> (8 * i));
@@ -79,6 +80,7 @@ Result<std::unique_ptr<Spool>> Spool::open(Disk& disk, const std::string& path) 
     return std::move(made.error()).with("make spool {}", path);
   }
   TRY(spool->directory_, disk.open(Disk::kNoDir, path, O_RDONLY | O_DIRECTORY).with("open spool {}", path));
+  TRY(spool->load_boot());
   TRY(spool->load());
   return spool;
 }
@@ -126,6 +128,30 @@ Result<void> Spool::cut_torn_tail(std::uint64_t cut) {
     return {};
   }
   unfinished_bytes_ = size;
+  return {};
+}
+
+Result<void> Spool::load_boot() {
+  TRY(auto running, disk_.boot_id().with("id of the running kernel"));
+  auto file = disk_.open(directory_.fd(), kBootFile, O_RDONLY | O_NOFOLLOW);
+  same_boot_ = false;
+  if (file.failed_with(ENOENT)) return {};
+  if (!file) return std::move(file).error().with("open {}/{}", path_, kBootFile);
+  std::string known(running.size() + 1, '\0');
+  TRY(auto size, disk_.pread(file->fd(), std::as_writable_bytes(std::span(known)), 0)
+                     .with("read {}/{}", path_, kBootFile));
+  known.resize(size);
+  same_boot_ = known == running;
+  return {};
+}
+
+/// Not synced: when a power loss takes the file along, the cuts are applied once more.
+Result<void> Spool::remember_boot() {
+  TRY(auto running, disk_.boot_id().with("id of the running kernel"));
+  TRY(auto file, disk_.open(directory_.fd(), kBootFile, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600)
+                     .with("open {}/{}", path_, kBootFile));
+  TRY(disk_.pwrite(file.fd(), as_bytes(running), 0).with("write {}/{}", path_, kBootFile));
+  same_boot_ = true;
   return {};
 }
 

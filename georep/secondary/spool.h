@@ -55,6 +55,13 @@ class Spool {
   Result<void> abandon();
   /// Drops `cut` and every one before it.
   Result<void> remove_through(std::uint64_t cut);
+  /// Makes new names in the directory durable: of side files, before a frame speaks of them.
+  Result<void> sync_directory();
+
+  /// Whether the spool was last used under the running kernel. When not, what the volume had of the cuts in
+  /// it may be gone, whatever it says: apply them again, then remember_boot().
+  bool same_boot() const { return same_boot_; }
+  Result<void> remember_boot();
 
   Result<SpoolReader> read(std::uint64_t cut) const;
   /// Finished cuts, oldest first.
@@ -72,11 +79,12 @@ class Spool {
   Result<void> load();
   Result<void> cut_torn_tail(std::uint64_t cut);
   Result<void> remove_side_files(std::uint64_t upto_cut);
-  Result<void> sync_directory();
+  Result<void> load_boot();
 
   Disk& disk_;
   const std::string path_;
   DiskFile directory_;
+  bool same_boot_ = true;
   mutable std::mutex mutex_;                         // of the three below
   std::map<std::uint64_t, std::uint64_t> finished_;  // cut → bytes
   std::uint64_t unfinished_ = 0;

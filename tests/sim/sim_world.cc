@@ -31,12 +31,16 @@ RpcClientOptions mount_options() {
 
 }  // namespace
 
+void log_only_what_was_asked_for() {
+  const char* text = std::getenv("POLDER_SIM_LOG");
+  log::Level level = log::Level::kError;
+  if (text) log::parse_level(text, level);
+  log::configure("sim", level, text ? "" : "/dev/null");
+}
+
 void for_each_seed(std::uint64_t first, int count, const std::function<void(std::uint64_t)>& body) {
   const char* text = std::getenv("POLDER_SIM_SEED");
-  const char* level_text = std::getenv("POLDER_SIM_LOG");
-  log::Level level = log::Level::kError;
-  if (level_text) log::parse_level(level_text, level);
-  log::configure("sim", level, level_text ? "" : "/dev/null");
+  log_only_what_was_asked_for();
   if (text) {
     first = std::strtoull(text, nullptr, 10);
     count = 1;

@@ -13,6 +13,8 @@
 
 namespace polder {
 
+/// To standard error, at the level that POLDER_SIM_LOG names; else nothing.
+void log_only_what_was_asked_for();
 /// Runs `body` for each seed, or for that of POLDER_SIM_SEED alone. A failure says which seed it was.
 void for_each_seed(std::uint64_t first, int count, const std::function<void(std::uint64_t seed)>& body);
 
