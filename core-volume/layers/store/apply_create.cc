@@ -109,7 +109,7 @@ Result<void> Store::restate(const Record& record) {
                                object->native.st_mode & S_IFMT, record.state.mode & S_IFMT);
   TRY(auto meta, meta_of(*object));
   TRY(undress(*object, record.state));
-  meta.ctime_ns = layout::newer_ctime(meta, object->native, record.time_ns);
+  meta.ctime_ns = record.time_ns;  // as in apply_setattr()
   meta.mtime = record.state.mtime;
   return dress(*object, record, meta);
 }

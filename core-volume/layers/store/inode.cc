@@ -86,7 +86,9 @@ Result<void> Store::apply_setattr(const Record& record) {
   TRY(auto meta, meta_of(*object));
   TRY(set_owner_and_mode(*object, record.state));
   TRY(set_times(*object, record.state.atime, record.state.mtime));
-  meta.ctime_ns = layout::newer_ctime(meta, object->native, record.time_ns);
+  // The record's, whatever the object shows: a kill between set_times() and here leaves a time that somebody
+  // chose, perhaps in the future, where a write's time is expected.
+  meta.ctime_ns = record.time_ns;
   // As the file system keeps it: it may not know the year or the nanosecond asked for.
   TRY(auto native, disk_.stat(object->fd->fd(), object->name));
   meta.mtime = native.st_mtim;

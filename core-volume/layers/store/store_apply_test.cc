@@ -7,6 +7,7 @@
 #include "base/crash_point.h"
 #include "base/random.h"
 #include "core-volume/layers/memory/memory_tree.h"
+#include "core-volume/layers/store/layout.h"
 #include "core-volume/layers/store/store_test_support.h"
 
 namespace polder {
@@ -284,6 +285,39 @@ TEST(StoreCrashTest, KilledAnywhereAndAppliedAgainIsAppliedOnce) {
     }
   }
   EXPECT_EQ(fired.size(), 6u);
+}
+
+/// The time that somebody chose must not be taken for that of a change.
+TEST(StoreCrashTest, SetattrKilledAtAnySystemCall) {
+  for (std::uint32_t mode : {S_IFREG | 0644u, S_IFLNK | 0777u}) {
+    bool fired = true;
+    for (std::uint64_t call = 1; fired; ++call) {
+      TestDisk test_disk("sim");
+      auto path = test_disk.path("b");
+      must(Store::format(test_disk.disk(), path, kTestIdentity, 1));
+      auto store = must(Store::open(test_disk.disk(), path, {}));
+      RecordMaker records;
+      auto object = records.create(Gfid::root(), "a", mode);
+      must(store->apply(object));
+      Record set;
+      for (std::int64_t future_s : {4'000'000'000, 3'900'000'000}) {
+        set = records.make(RecordKind::kSetattr, object.gfid);
+        set.state = object.state;
+        set.state.atime = set.state.mtime = {future_s, 5};
+        if (future_s == 3'900'000'000) test_disk.sim->fail_nth(call, EIO, true);
+        static_cast<void>(store->apply(set));
+      }
+      fired = test_disk.sim->fault_fired();
+      store.reset();
+      test_disk.sim->kill();
+      store = must(Store::open(test_disk.disk(), path, {}));
+      must(store->apply(set));
+      auto attr = must(store->attr(object.gfid));
+      EXPECT_TRUE(layout::same_time(attr.ctime, layout::to_timespec(set.time_ns)))
+          << "killed at call " << call;
+      EXPECT_EQ(attr.mtime.tv_sec, 3'900'000'000);
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Disks, StoreApplyTest, testing::Values("sim", "kernel"),
