@@ -17,6 +17,7 @@ constexpr auto kSilence = 20s;
 constexpr auto kPingInterval = 5s;
 constexpr auto kRetryMin = 250ms;
 constexpr auto kRetryMax = 5s;
+constexpr auto kSettled = 1s;  // a connection that ends earlier was of no use: the next try comes later
 
 }  // namespace
 
@@ -47,17 +48,19 @@ PrimarySession::Impl::Impl(Seams& seams, PrimaryBrick brick, PrimaryConfig confi
 /// the primary's.
 Task<void> PrimarySession::Impl::run() {
   nanoseconds pause = kRetryMin;
+  std::string told;  // the reason that was logged last
   for (std::size_t turn = 0; !co_await is_cancelled(); ++turn) {
     const auto& endpoint = config_.secondary[turn % config_.secondary.size()];
-    greeted_ = false;
+    welcomed_at_.reset();
     auto ended = co_await connect_and_serve(endpoint);
     if (ended.failed_with(ECANCELED)) co_return;
     if (status_.state != PrimaryStatus::State::kSuperseded) status_.state = PrimaryStatus::State::kFaulty;
-    auto reason = ended ? std::string("the secondary closed the connection") : ended.error().message();
-    if (reason != status_.reason)
-      log::warning("geo-replication {} to {}: {}", config_.volume, endpoint.text(), reason);
-    status_.reason = std::move(reason);
-    pause = greeted_ ? nanoseconds(kRetryMin) : std::min<nanoseconds>(2 * pause, kRetryMax);
+    status_.reason = ended ? std::string("the secondary closed the connection") : ended.error().message();
+    const bool settled = welcomed_at_ && seams_.clock.boot_time() - *welcomed_at_ >= kSettled;
+    if (settled || status_.reason != told)
+      log::warning("geo-replication {} to {}: {}", config_.volume, endpoint.text(), status_.reason);
+    told = status_.reason;
+    pause = settled ? nanoseconds(kRetryMin) : std::min<nanoseconds>(2 * pause, kRetryMax);
     if (!co_await seams_.clock.sleep_for(pause)) co_return;
   }
 }
@@ -67,6 +70,7 @@ Task<Result<void>> PrimarySession::Impl::connect_and_serve(const Endpoint& endpo
   if (!socket) co_return std::move(socket.error()).with("connect to the secondary at {}", endpoint.text());
   stream_ = std::make_unique<GeorepStream>(seams_, std::move(*socket));
   answers_ = std::make_unique<Answers>();
+  answers_ended_ = Result<void>();
   TaskGroup helpers("geo-replication connection");
   const auto executor = co_await asio::this_coro::executor;
   helpers.spawn(executor, stream_->run());
@@ -84,6 +88,8 @@ Task<Result<void>> PrimarySession::Impl::connect_and_serve(const Endpoint& endpo
   finished_sent_bytes_ += stream_->sent_bytes();
   finished_received_bytes_ += stream_->received_bytes();
   stream_.reset();
+  // The reader knows more than somebody who was writing when the connection ended.
+  if (ended.failed_with(ECONNRESET) && !answers_ended_) co_return std::move(answers_ended_);
   co_return ended;
 }
 
@@ -106,12 +112,13 @@ Task<Result<void>> PrimarySession::Impl::greet() {
   transfer_ = std::make_unique<Transfer>(seams_, brick_.store, *stream_, *answers_, config_.scratch_directory,
                                          position);
   status_.reason.clear();
-  greeted_ = true;
+  welcomed_at_ = seams_.clock.boot_time();
   co_return co_await set_cursor(applied_.index);
 }
 
 Result<void> PrimarySession::Impl::refused(const Refusal& refusal) {
   if (refusal.code() == Refusal::SUPERSEDED) status_.state = PrimaryStatus::State::kSuperseded;
+  if (refusal.code() == Refusal::FAILED) return Error(EIO).with("at the secondary: {}", refusal.sentence());
   return Error(EACCES).with("the secondary refuses: {}", refusal.sentence());
 }
 
@@ -164,6 +171,7 @@ Task<void> PrimarySession::Impl::read_answers_until_end() {
   auto ended = co_await read_answers();
   if (!ended && !ended.failed_with(ECANCELED)) {
     log::info("geo-replication {}: connection ended: {}", config_.volume, ended.error().message());
+    answers_ended_ = std::move(ended);
   }
   stream_->close();
   answers_->end();
@@ -246,6 +254,9 @@ Result<void> PrimarySession::Impl::check_running() const {
 PrimaryStatus PrimarySession::status() const {
   const auto& impl = *impl_;
   auto status = impl.status_;
+  // Connected, and nothing moves: an admin must see it without reading further.
+  if (!status.reason.empty() && status.state != PrimaryStatus::State::kSuperseded)
+    status.state = PrimaryStatus::State::kFaulty;
   const auto stable = impl.brick_.journal.stable_index();
   status.applied_index = impl.applied_.index;
   status.applied_hlc = impl.applied_.hlc;

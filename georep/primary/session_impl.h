@@ -82,8 +82,9 @@ struct PrimarySession::Impl {
   // The connection; null between two.
   std::unique_ptr<GeorepStream> stream_;
   std::unique_ptr<Answers> answers_;
+  Result<void> answers_ended_;  // why nothing more was read from the current connection
   std::unique_ptr<Transfer> transfer_;
-  bool greeted_ = false;  // the last connection got as far as Welcome
+  std::optional<nanoseconds> welcomed_at_;  // by the current or last connection
   std::uint64_t window_bytes_ = 0;
   std::optional<SpoolState> unfinished_;  // of Welcome, until that cut has been sent
 

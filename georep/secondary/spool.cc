@@ -183,7 +183,11 @@ Result<void> Spool::append(ConstBytes message, ConstBytes payload) {
   crc = crc32c(crc32c(crc, message), payload);
   put_u32(header.data(), crc);
   const std::array<ConstBytes, 3> pieces{header, message, payload};
-  TRY(disk_.pwritev(file_.fd(), pieces, unfinished_bytes_).with("write geo-replication spool {}", path_));
+  if (auto written = disk_.pwritev(file_.fd(), pieces, unfinished_bytes_); !written) {
+    // Half a frame must not stand behind the last one when the cut is finished without it.
+    static_cast<void>(disk_.truncate(file_.fd(), unfinished_bytes_));
+    return std::move(written).error().with("write geo-replication spool {}", path_);
+  }
   std::lock_guard lock(mutex_);
   unfinished_bytes_ += kHeaderBytes + message.size() + payload.size();
   crash_point("georep/within-spool");
@@ -196,29 +200,37 @@ Result<void> Spool::sync() {
 
 Result<void> Spool::finish() {
   crash_point("georep/before-spool-finish");
-  TRY(sync());
+  if (auto synced = sync(); !synced) {
+    // The kernel may hold pages for clean that the disk does not have: only the primary has the cut for sure.
+    static_cast<void>(abandon());
+    return synced;
+  }
   TRY(disk_
           .rename(directory_.fd(), file_name(unfinished_, false), directory_.fd(),
                   file_name(unfinished_, true))
           .with("finish cut {} in {}", unfinished_, path_));
+  {
+    std::lock_guard lock(mutex_);
+    finished_[unfinished_] = unfinished_bytes_;
+    unfinished_ = 0;
+    unfinished_bytes_ = 0;
+    file_.reset();
+  }
   TRY(sync_directory());
   crash_point("georep/after-spool-finish");
-  std::lock_guard lock(mutex_);
-  finished_[unfinished_] = unfinished_bytes_;
-  unfinished_ = 0;
-  unfinished_bytes_ = 0;
-  file_.reset();
   return {};
 }
 
 Result<void> Spool::abandon() {
   if (unfinished_ == 0) return {};
-  TRY(disk_.unlink(directory_.fd(), file_name(unfinished_, false))
-          .with("remove cut {} in {}", unfinished_, path_));
-  unfinished_ = 0;
-  unfinished_bytes_ = 0;
-  file_.reset();
-  return {};
+  const auto cut = unfinished_;
+  {
+    std::lock_guard lock(mutex_);
+    unfinished_ = 0;
+    unfinished_bytes_ = 0;
+    file_.reset();
+  }
+  return disk_.unlink(directory_.fd(), file_name(cut, false)).with("remove cut {} in {}", cut, path_);
 }
 
 Result<void> Spool::remove_through(std::uint64_t cut) {

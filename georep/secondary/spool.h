@@ -49,7 +49,8 @@ class Spool {
   /// Appends to the cut that was begun last. Not durable before sync().
   Result<void> append(ConstBytes message, ConstBytes payload);
   Result<void> sync();
-  /// The cut that was begun last is complete and durable.
+  /// The cut that was begun last is complete and durable. After an error it is either dropped, or in
+  /// finished() and not durable yet.
   Result<void> finish();
   /// Drops the unfinished cut.
   Result<void> abandon();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "georep/secondary/spool.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/sim_disk.h"
@@ -55,6 +56,43 @@ TEST_F(SpoolTest, FramesComeBackAsTheyWere) {
   check(spool_->remove_through(1));
   EXPECT_EQ(spool_->bytes(), 0u);
   EXPECT_TRUE(spool_->read(1).failed_with(ENOENT));
+}
+
+TEST_F(SpoolTest, AFailedAppendLeavesNothingBehindTheLastFrame) {
+  open();
+  check(spool_->begin(1));
+  put("first");
+  disk_.set_capacity(8192);
+  const std::string large(20000, 'x');
+  EXPECT_TRUE(spool_->append(as_bytes(large), {}).failed_with(ENOSPC));
+  disk_.set_capacity(0);
+  check(spool_->finish());
+  open();
+  EXPECT_EQ(content(1), "first/;");
+}
+
+TEST_F(SpoolTest, ACutThatCannotBeSyncedIsDropped) {
+  open();
+  for (std::uint64_t call = 1; spool_->finished().empty(); ++call) {
+    check(spool_->begin(1));
+    put("first");
+    disk_.fail_nth(call, EIO);
+    auto finished = spool_->finish();
+    const bool fired = disk_.fault_fired();
+    disk_.heal();
+    if (!fired) {
+      check(std::move(finished));
+      break;
+    }
+    EXPECT_TRUE(finished.failed_with(EIO));
+    if (call == 1) {  // the sync of the file
+      EXPECT_EQ(spool_->unfinished(), 0U);
+    }
+    if (spool_->unfinished() != 0) check(spool_->abandon());
+  }
+  disk_.crash(1);
+  open();
+  EXPECT_THAT(content(1), testing::AnyOf("first/;", testing::HasSubstr("No such file")));
 }
 
 TEST_F(SpoolTest, FinishedCutsSurviveAPowerLoss) {

@@ -60,6 +60,15 @@ class Scenario {
     world.west.boot();
   }
 
+  /// What a brick's error may ask the admin to do: a change was logged, then there was no room even to undo
+  /// it.
+  void restart_west_if_told_to() {
+    const std::string reason(world.status(world.west).at("reason").as_string());
+    if (!reason.contains("restart its daemon")) return;
+    world.west.kill();
+    world.west.boot();
+  }
+
   SimWorld world;
   std::unique_ptr<Random> random;
   Workload application;
@@ -118,6 +127,33 @@ TEST(GeorepFaults, TheSecondaryLosesPower) {
   for_each_seed(401, 3, [](std::uint64_t seed) {
     Scenario run(seed, {.max_write_bytes = 100'000});
     run.with(150, [&] { run.crash_west(true); });
+  });
+}
+
+TEST(GeorepFaults, TheSecondaryIsFullNowAndThen) {
+  for_each_seed(600, 2, [](std::uint64_t seed) {
+    Scenario run(seed, {.max_write_bytes = 100'000});
+    run.with(150, [&] {
+      run.world.west.disk().set_capacity(1 + run.random->below(2'000'000));
+      run.world.loop.run_for(run.some(5s));
+      run.world.west.disk().set_capacity(0);
+      run.world.loop.run_for(run.some(10s));
+      run.restart_west_if_told_to();
+    });
+  });
+}
+
+/// A call fails, the daemon goes on for a while with what it makes of that, then the power goes.
+TEST(GeorepFaults, TheSecondarysDiskFails) {
+  for_each_seed(700, 2, [](std::uint64_t seed) {
+    Scenario run(seed, {.max_write_bytes = 100'000});
+    run.with(150, [&] {
+      run.world.west.disk().fail_nth(1 + run.random->below(300), EIO);
+      run.world.loop.run_for(run.some(3s));
+      run.world.west.lose_power(run.random->next());
+      run.world.west.boot();
+      run.world.loop.run_for(run.some(3s));
+    });
   });
 }
 

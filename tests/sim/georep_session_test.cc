@@ -59,6 +59,25 @@ TEST_F(GeorepSession, ContentThatCameBetweenPairingAndStartIsRefused) {
   EXPECT_THAT(std::string(status.at("reason").as_string()), HasSubstr("does not come from this primary"));
 }
 
+TEST_F(GeorepSession, AFullSecondaryIsFaultyUntilThereIsRoom) {
+  client.file(Gfid::root(), "first", "content");
+  start();
+  world.west.disk().set_capacity(1);
+  client.file(Gfid::root(), "second", std::string(100'000, 'x'));
+  world.loop.run_for(10s);
+  for (auto* site : {&world.east, &world.west}) {
+    const auto status = world.status(*site);
+    EXPECT_EQ(status.at("status").as_string(), "Faulty") << site->name();
+    EXPECT_THAT(std::string(status.at("reason").as_string()), HasSubstr("No space left on device"));
+    EXPECT_GT(world.status(world.east).at("lag_s").as_double(), 5);
+  }
+  EXPECT_EQ(world.west.dump().size(), 2U);
+  world.west.disk().set_capacity(0);
+  world.checkpoint();
+  EXPECT_EQ(world.status(world.east).at("status").as_string(), "Live");
+  world.expect_equal();
+}
+
 TEST_F(GeorepSession, OthersOnlyReadTheSecondary) {
   client.file(Gfid::root(), "file", "content");
   start();
