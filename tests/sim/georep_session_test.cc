@@ -197,7 +197,11 @@ TEST_F(GeorepStranger, FramesOutOfOrderEndTheConnectionOnly) {
   wrong[5].mutable_welcome();
   for (int i = 0; i < 5000; ++i) wrong[6].mutable_verify_request()->add_gfid(std::string(16, 'x'));
   for (const auto& message : wrong) {
-    EXPECT_FALSE(knock_with({hello, message}, 2)) << message.body_case();
+    auto answer = knock_with({hello, message}, 2);
+    ASSERT_TRUE(answer) << message.body_case();
+    EXPECT_EQ(answer->message->refusal().code(), georep::Refusal::FAILED) << message.body_case();
+    EXPECT_NE(answer->message->refusal().sentence(), "");
+    EXPECT_FALSE(knock_with({hello, message}, 3)) << message.body_case();
   }
   EXPECT_FALSE(knock_with({wrong[0]}));
   expect_unharmed();
