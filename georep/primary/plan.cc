@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "georep/primary/plan.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <optional>
 #include <set>

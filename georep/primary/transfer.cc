@@ -30,7 +30,7 @@ struct Piece {
 /// since, and a copied hole has replaced what was there.
 Result<std::optional<Piece>> hole_piece(Store& store, const Gfid& gfid, std::uint64_t offset,
                                         std::uint64_t end) {
-  const std::optional<Piece> none;
+  std::optional<Piece> none;
   auto attr = store.attr(gfid);
   if (attr.failed_with(ESTALE)) return none;
   TRY(const auto file, std::move(attr));
@@ -43,7 +43,7 @@ Result<std::optional<Piece>> hole_piece(Store& store, const Gfid& gfid, std::uin
 /// is no more, or the object is gone. Blocks.
 Result<std::optional<Piece>> next_piece(Store& store, const Gfid& gfid, std::uint64_t offset,
                                         std::uint64_t end, bool with_holes) {
-  const std::optional<Piece> none;
+  std::optional<Piece> none;
   auto data = store.seek(gfid, offset, SEEK_DATA);
   if (data.failed_with(ESTALE)) return none;
   if (data.failed_with(ENXIO)) data = end;

@@ -143,10 +143,10 @@ class BtrfsBackend final : public SnapshotBackend {
   }
 
   Result<void> remove_subvolume(const std::string& path) {
-    auto status = stat_path(path);
-    if (status.failed_with(ENOENT)) return {};
-    TRY(std::move(status));
-    if (!is_subvolume(*status))
+    auto found = stat_path(path);
+    if (found.failed_with(ENOENT)) return {};
+    TRY(const auto status, std::move(found));
+    if (!is_subvolume(status))
       return Error(EUCLEAN).with("{} is not a btrfs subvolume; it is left alone", path);
     TRY(run_command_checked({"btrfs", "subvolume", "delete", "--commit-after", "--", path}));
     return {};

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <cstdlib>
+#include <map>
 
 #include "base/command.h"
 #include "base/crash_point.h"
