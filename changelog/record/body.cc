@@ -99,6 +99,23 @@ Result<void> get_state(const changelog::ObjectState& in, ObjectState& state) {
   return {};
 }
 
+void put_tx(const TxInfo& tx, changelog::Transaction& out) {
+  out.set_set(tx.id.set);
+  out.set_number(tx.id.number);
+  out.set_locks_tree(tx.locks_tree);
+  for (auto set : tx.sets) out.add_sets(set);
+}
+
+/// Its phase is in the record's flags.
+Result<void> get_tx(const changelog::Transaction& in, TxInfo& tx) {
+  TRY(all_known(in, "transaction"));
+  if (in.number() == 0) return Error(EUCLEAN).with("a transaction without a number");
+  tx.id = {in.set(), in.number()};
+  tx.locks_tree = in.locks_tree();
+  tx.sets.assign(in.sets().begin(), in.sets().end());
+  return {};
+}
+
 }  // namespace
 
 std::string encode_body(const Record& record) {
@@ -110,6 +127,7 @@ std::string encode_body(const Record& record) {
   if (!record.key.empty()) body.set_key(record.key);
   if (record.value) body.set_value(*record.value);
   if (!record.text.empty()) body.set_text(record.text);
+  if (record.tx.id.number != 0) put_tx(record.tx, *body.mutable_tx());
   return body.SerializeAsString();
 }
 
@@ -127,6 +145,9 @@ Result<void> decode_body(ConstBytes bytes, Record& record) {
   record.key = body.key();
   if (body.has_value()) record.value = body.value();
   record.text = body.text();
+  if (body.has_tx()) {
+    TRY(get_tx(body.tx(), record.tx));
+  }
   return {};
 }
 

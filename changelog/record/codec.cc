@@ -26,9 +26,10 @@ enum Flag : std::uint8_t {
   kKeepSize = 4,
   kHasBody = 8,       // the body ends with protobuf
   kInlineData = 16,   // the body ends with `length` bytes of data; writes only
-  kExplicitTime = 32  // the body starts with time_ns; without it, time_ns is the HLC
+  kExplicitTime = 32,  // the body starts with time_ns; without it, time_ns is the HLC
+  kTxPrepared = 64,    // of a record with a transaction; with neither of the two it is the decision
+  kTxEcho = 128
 };
-constexpr std::uint8_t kKnownFlags = 63;
 
 Result<void> check_encodable(const Record& record, const std::string& body) {
   if (to_string(record.kind) == "unknown")
@@ -40,6 +41,8 @@ Result<void> check_encodable(const Record& record, const std::string& body) {
     if (record.data.size() != record.length)
       return Error(EINVAL).with("{} bytes of data for {} bytes", record.data.size(), record.length);
   }
+  if ((record.tx.phase == TxPhase::kNone) != (record.tx.id.number == 0))
+    return Error(EINVAL).with("a {} record with half a transaction", to_string(record.kind));
   for (const timespec& time : {record.state.atime, record.state.mtime})
     if (time.tv_nsec < 0 || time.tv_nsec > 999'999'999)
       return Error(EINVAL).with("a time with {} nanoseconds", time.tv_nsec);
@@ -57,6 +60,8 @@ std::uint8_t flags_of(const Record& record, const std::string& body) {
   if (!body.empty()) flags |= kHasBody;
   if (!record.data.empty()) flags |= kInlineData;
   if (record.time_ns != record.hlc.ns) flags |= kExplicitTime;
+  if (record.tx.phase == TxPhase::kPrepared) flags |= kTxPrepared;
+  if (record.tx.phase == TxPhase::kEcho) flags |= kTxEcho;
   return static_cast<std::uint8_t>(flags);
 }
 
@@ -86,7 +91,8 @@ Result<void> check_header(const std::byte* at) {
   auto body_bytes = load_le<std::uint32_t>(at + kBodyBytesAt);
   if (to_string(kind) == "unknown")
     return Error(EUCLEAN).with("record of unknown kind {}", static_cast<unsigned>(kind));
-  if (flags & ~kKnownFlags) return Error(EUCLEAN).with("record with unknown flags {:#x}", flags);
+  if ((flags & kTxPrepared) && (flags & kTxEcho))
+    return Error(EUCLEAN).with("record with contradicting flags {:#x}", flags);
   if (body_bytes > kRecordBodyMaxBytes)
     return Error(EUCLEAN).with("a body of {} bytes; at most {} are possible", body_bytes,
                                kRecordBodyMaxBytes);
@@ -112,6 +118,16 @@ Record header_fields(const std::byte* at, std::uint64_t first_index) {
   return record;
 }
 
+Result<void> set_phase(Record& record, unsigned flags) {
+  const bool part = flags & (kTxPrepared | kTxEcho);
+  if (record.tx.id.number == 0)
+    return part ? Result<void>(Error(EUCLEAN).with("flags {:#x} without a transaction", flags)) : Result<void>();
+  record.tx.phase = flags & kTxPrepared ? TxPhase::kPrepared
+                    : flags & kTxEcho   ? TxPhase::kEcho
+                                        : TxPhase::kDecided;
+  return {};
+}
+
 /// `crc_seed` is what the checksum covers before the record.
 Result<Record> decode_at(const Buffer& bytes, std::uint64_t first_index, std::uint32_t crc_seed) {
   TRY(auto size, record_size(bytes.bytes()));
@@ -133,6 +149,7 @@ Result<Record> decode_at(const Buffer& bytes, std::uint64_t first_index, std::ui
   if (flags & kHasBody) {
     TRY(decode_body(bytes.bytes().subspan(body_at), record).with("{} record", to_string(record.kind)));
   }
+  TRY(set_phase(record, flags));
   return record;
 }
 

@@ -39,6 +39,10 @@ std::string_view to_string(RecordKind kind) {
       return "removed";
     case RecordKind::kMeta:
       return "meta";
+    case RecordKind::kTxAborted:
+      return "tx-aborted";
+    case RecordKind::kTxClosed:
+      return "tx-closed";
   }
   return "unknown";
 }

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/buffer.h"
 #include "base/gfid.h"
@@ -37,6 +38,32 @@ enum class RecordKind : std::uint8_t {
   kApplied = 35,   // text: geo-replication session; value: its position on the primary (georep/protocol)
   kRemoved = 36,   // gfid: the object is gone, whatever names it had (rescan, orphans)
   kMeta = 37,  // key, value: a fact about the volume that must travel with the log (read-only, superseded)
+  // About changes of several sets (TxPhase).
+  kTxAborted = 38,  // tx: what was prepared here does not happen
+  kTxClosed = 39,   // tx: of those that this set leads, all below this one are stable wherever they had a part
+};
+
+/// A change that touches several sets. Its number is an HLC of the leading set: unique there, and rising.
+struct TxId {
+  std::uint32_t set = 0;
+  std::uint64_t number = 0;  // 0: no transaction
+  auto operator<=>(const TxId&) const = default;
+};
+
+/// What a record of a transaction is. Only kDecided is history to followers outside the set: it carries the
+/// whole change, and stands in the log of the set that leads.
+enum class TxPhase : std::uint8_t {
+  kNone,      // a change of one set
+  kPrepared,  // may happen: this set holds its part's names and objects until it knows. Nothing to apply
+  kDecided,   // happened; applied here as far as this set owns it
+  kEcho,      // the same in the log of another set that has a part
+};
+
+struct TxInfo {
+  TxId id;
+  TxPhase phase = TxPhase::kNone;
+  bool locks_tree = false;              // a directory changes its parent
+  std::vector<std::uint32_t> sets = {};  // that have a part, the leading one included; of kDecided and kEcho
 };
 
 struct EntryName {
@@ -87,8 +114,14 @@ struct Record {
   std::string key;
   std::optional<std::string> value;
   std::string text;
+  TxInfo tx;
 
   bool is_data() const { return kind == RecordKind::kWrite; }
+  /// Part of the volume's history for whoever follows this log from outside; the rest is between sets.
+  bool is_history() const {
+    return tx.phase != TxPhase::kPrepared && tx.phase != TxPhase::kEcho && kind != RecordKind::kTxAborted &&
+           kind != RecordKind::kTxClosed;
+  }
 };
 
 std::string_view to_string(RecordKind kind);

@@ -7,6 +7,8 @@
 
 #include "base/seams.h"
 #include "changelog/journal/journal.h"
+#include "core-volume/layer/placement.h"
+#include "core-volume/layer/set_peer.h"
 #include "core-volume/layers/barrier/barrier_layer.h"
 #include "core-volume/layers/locks/locks_layer.h"
 #include "core-volume/layers/ordering/ordering.h"
@@ -24,6 +26,9 @@ struct BrickConfig {
   nanoseconds lock_grace = std::chrono::seconds(10);
   JournalOptions journal;
   OrderingOptions ordering;
+  /// Of a volume of several sets; both outlive the brick. Null: it has everything.
+  const Placement* placement = nullptr;
+  SetPeers* peers = nullptr;
 };
 
 class Brick {
