@@ -10,6 +10,7 @@ namespace polder {
 namespace {
 
 constexpr std::uint64_t kFormat = 1;
+constexpr std::uint64_t kVolumeFormat = 2;  // 1: one set, which has all slots, and nothing in the making
 constexpr std::array kStates = {"Created", "Started", "Stopped"};
 
 Result<Gfid> id_field(const json::object& from, std::string_view name) {
@@ -17,10 +18,10 @@ Result<Gfid> id_field(const json::object& from, std::string_view name) {
   return Gfid::parse(hex).with("the field '{}'", name);
 }
 
-Result<json::object> checked_object(const json::value& from) {
+Result<json::object> checked_object(const json::value& from, std::uint64_t newest = kFormat) {
   TRY(auto fields, json::as_object(from));
   TRY(auto format, json::number_field(fields, "format"));
-  if (format > kFormat) return Error(EPROTO).with("record format {} is of a newer version of Polder", format);
+  if (format > newest) return Error(EPROTO).with("record format {} is of a newer version of Polder", format);
   return fields;
 }
 
@@ -45,6 +46,66 @@ Result<BrickSpec> brick_from_json(const json::value& from) {
   brick.set = static_cast<std::uint32_t>(set);
   TRY(brick.id, id_field(fields, "id"));
   return brick;
+}
+
+json::value to_json(const BrickInMaking& making) {
+  return json::object{{"brick", to_json(making.spec)}, {"had_directory", making.had_directory}};
+}
+
+Result<BrickInMaking> making_from_json(const json::value& from) {
+  TRY(auto fields, json::as_object(from));
+  TRY(auto spec, json::object_field(fields, "brick"));
+  BrickInMaking making;
+  TRY(making.spec, brick_from_json(spec));
+  TRY(making.had_directory, json::bool_field(fields, "had_directory"));
+  return making;
+}
+
+/// One run is [first, last, set]: a table that add-brick has cut up many times still fits into a record.
+json::array to_json(const SlotRuns& runs) {
+  json::array out;
+  for (const auto& run : runs) out.push_back(json::array{run.first, run.last, run.set});
+  return out;
+}
+
+Result<SlotRun> run_from_json(const json::value& from) {
+  std::array<std::uint64_t, 3> numbers{};
+  if (!from.is_array() || from.get_array().size() != numbers.size())
+    return Error(EINVAL).with("a run of slots is not [first, last, set]");
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    boost::system::error_code failure;
+    const auto& item = from.get_array()[i];
+    numbers[i] = item.is_number() ? item.to_number<std::uint64_t>(failure) : kSlots;
+    if (failure || numbers[i] >= kSlots) return Error(EINVAL).with("a number in the slot table is none");
+  }
+  return SlotRun{static_cast<std::uint16_t>(numbers[0]), static_cast<std::uint16_t>(numbers[1]),
+                 static_cast<std::uint32_t>(numbers[2])};
+}
+
+Result<SlotRuns> slots_from_json(const json::object& from) {
+  TRY(auto items, json::array_field(from, "slots"));
+  SlotRuns runs;
+  for (const auto& item : items) {
+    TRY(auto run, run_from_json(item));
+    runs.push_back(run);
+  }
+  TRY(check_slots(runs));
+  return runs;
+}
+
+Result<void> read_sets(VolumeInfo& info, const json::object& from) {
+  TRY(auto format, json::number_field(from, "format"));
+  if (format == 1) {
+    info.slots = even_slots(1);
+    return {};
+  }
+  TRY(info.slots, slots_from_json(from));
+  TRY(auto making, json::array_field(from, "making"));
+  for (const auto& item : making) {
+    TRY(auto one, making_from_json(item));
+    info.making.push_back(std::move(one));
+  }
+  return {};
 }
 
 Result<json::value> parse_record(const VersionedValue& entry) {
@@ -84,9 +145,11 @@ json::value to_json(const NodeInfo& info) {
 json::value to_json(const VolumeInfo& info) {
   json::array bricks;
   for (const auto& brick : info.bricks) bricks.push_back(to_json(brick));
+  json::array making;
+  for (const auto& brick : info.making) making.push_back(to_json(brick));
   json::object options;
   for (const auto& [key, value] : info.options) options[key] = value;
-  return json::object{{"format", kFormat},
+  return json::object{{"format", kVolumeFormat},
                       {"name", info.name},
                       {"id", info.id.hex()},
                       {"lineage", info.lineage.hex()},
@@ -95,6 +158,8 @@ json::value to_json(const VolumeInfo& info) {
                       {"read_only", info.read_only},
                       {"role", info.role},
                       {"bricks", std::move(bricks)},
+                      {"making", std::move(making)},
+                      {"slots", to_json(info.slots)},
                       {"options", std::move(options)},
                       {"created_ns", info.created_ns}};
 }
@@ -121,7 +186,7 @@ Result<NodeInfo> node_from_json(const json::value& from) {
 }
 
 Result<VolumeInfo> volume_from_json(const json::value& from) {
-  TRY(auto fields, checked_object(from));
+  TRY(auto fields, checked_object(from, kVolumeFormat));
   VolumeInfo info;
   TRY(info.name, json::string_field(fields, "name"));
   TRY(info.id, id_field(fields, "id"));
@@ -136,6 +201,7 @@ Result<VolumeInfo> volume_from_json(const json::value& from) {
     TRY(auto brick, brick_from_json(item));
     info.bricks.push_back(std::move(brick));
   }
+  TRY(read_sets(info, fields));
   TRY(auto options, json::object_field(fields, "options"));
   for (const auto& option : options) {
     TRY(auto value, json::string_field(options, option.key()));

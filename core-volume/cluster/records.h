@@ -12,6 +12,7 @@
 #include "base/task.h"
 #include "core-volume/cluster/cluster_store.h"
 #include "core-volume/cluster/json_fields.h"
+#include "core-volume/layer/placement.h"
 
 namespace polder {
 
@@ -46,6 +47,12 @@ struct BrickSpec {
   std::string text() const { return node + ":" + path; }
 };
 
+/// Announced before anything of it is made: a creation or add-brick that was killed is taken back by it.
+struct BrickInMaking {
+  BrickSpec spec;
+  bool had_directory = false;  // somebody else's: only what is in it goes
+};
+
 enum class VolumeState { kCreated, kStarted, kStopped };
 std::string_view to_string(VolumeState state);  // "Created", "Started", "Stopped", as GlusterFS writes them
 
@@ -58,6 +65,8 @@ struct VolumeInfo {
   bool read_only = false;      // to everybody but geo-replication
   std::string role = "plain";  // "plain", "secondary", "superseded"; why it is read-only
   std::vector<BrickSpec> bricks;
+  std::vector<BrickInMaking> making;
+  SlotRuns slots;  // which set has which slots; check_slots() likes it
   std::map<std::string, std::string> options;  // only what differs from the default
   std::uint64_t created_ns = 0;
 };

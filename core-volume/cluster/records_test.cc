@@ -22,6 +22,7 @@ struct RecordsTest : testing::Test {
     info.read_only = true;
     info.role = "secondary";
     info.bricks = {{"alpha", "/bricks/" + name, 0, Gfid::random(*world.random, 0)}};
+    info.slots = even_slots(1);
     info.options = {{"network.session-timeout", "90s"}};
     info.created_ns = 1'800'000'000'123'456'789;
     return info;
@@ -36,6 +37,41 @@ TEST_F(RecordsTest, AVolumeRoundTrips) {
   EXPECT_EQ(json::text(to_json(after.value)), json::text(to_json(before)));
   EXPECT_EQ(after.value.bricks[0].id, before.bricks[0].id);
   EXPECT_EQ(after.value.created_ns, before.created_ns);
+}
+
+TEST_F(RecordsTest, SetsAndWhatIsInTheMakingRoundTrip) {
+  auto before = volume("data");
+  for (std::uint32_t set : {1u, 2u})
+    before.bricks.push_back({"alpha", "/bricks/" + std::to_string(set), set, Gfid::random(*world.random, 0)});
+  before.making = {{{"alpha", "/bricks/3", 3, Gfid::random(*world.random, 0)}, true}};
+  before.slots = even_slots(3);
+  ASSERT_TRUE(world.run(put_volume(*store, before, 0)));
+  auto after = world.run(get_volume(*store, "data")).value().value;
+  EXPECT_EQ(after.slots, before.slots);
+  EXPECT_EQ(after.bricks.at(2).set, 2U);
+  ASSERT_EQ(after.making.size(), 1U);
+  EXPECT_EQ(after.making[0].spec.id, before.making[0].spec.id);
+  EXPECT_TRUE(after.making[0].had_directory);
+}
+
+TEST_F(RecordsTest, ARecordWithoutATableIsOneSetWithAllSlots) {
+  auto old = to_json(volume("data")).get_object();
+  old["format"] = 1;
+  old.erase("slots");
+  old.erase("making");
+  auto read = volume_from_json(old);
+  ASSERT_TRUE(read) << read.error().message();
+  EXPECT_EQ(read->slots, even_slots(1));
+  EXPECT_TRUE(read->making.empty());
+}
+
+TEST_F(RecordsTest, ATableWithAGapIsDamage) {
+  for (const auto* bad : {"[]", "[[0,65535]]", "[[0,65534,0]]", "[[1,65535,0]]", "[[0,9,0],[9,65535,1]]",
+                          "[[0,65535,-1]]", "[[0,65536,0]]", "[7]"}) {
+    auto record = to_json(volume("data")).get_object();
+    record["slots"] = json::parse(bad).value();
+    EXPECT_FALSE(volume_from_json(record)) << bad;
+  }
 }
 
 TEST_F(RecordsTest, NewMeansNewAndChangesNeedTheVersion) {

@@ -23,6 +23,10 @@ constexpr std::array kOptions = {
                  true},
     VolumeOption{"changelog.segment-size", OptionType::kSize, "64MiB", kMiB, 1024 * kMiB, "",
                  "a segment of the changelog is sealed when it is larger", true},
+    VolumeOption{"distribute.spread", OptionType::kEnum, "auto", 0, 0, "auto|dirs|files",
+                 "which new files leave the set of their directory: none (dirs), all (files), those of large "
+                 "directories (auto)",
+                 false},
     VolumeOption{"network.session-timeout", OptionType::kTime, "60s", 5 * kSecond_ns, 3600 * kSecond_ns, "",
                  "how long a client may stay away before its locks and open files are given up", false},
 };

@@ -43,6 +43,12 @@ class Brick {
   /// the brick is closed when the object is destroyed. Must be called before that.
   Task<Result<void>> stop();
 
+  /// Whether its path still leads to it and its log takes records; `write` tries its disk, too. EIO or what
+  /// the disk says: nothing can be trusted to last, and a start anew may help.
+  Task<Result<void>> check(bool write);
+  /// Operations from above that have not ended.
+  std::size_t under_way() const { return barrier_.in_flight() + barrier_.held() + locks_.waiting(); }
+
   FileOps& top() { return locks_; }
   InvalidationSource& invalidations() { return ordering_; }
   OrderingLayer& ordering() { return ordering_; }
@@ -55,8 +61,11 @@ class Brick {
 
  private:
   Brick(Seams& seams, BrickConfig config, std::unique_ptr<Store> store, std::unique_ptr<Journal> journal);
+  Result<void> check_on_worker(bool write);
 
+  Seams& seams_;
   const BrickConfig config_;
+  DiskFile place_;  // its directory
   std::unique_ptr<Store> store_;
   std::unique_ptr<Journal> journal_;
   OrderingLayer ordering_;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/random.h"
+#include "core-volume/layer/slots_for_new_objects.h"
 
 namespace polder {
 namespace {
@@ -13,6 +14,17 @@ namespace {
 constexpr std::size_t kActiveSlots = 256;
 
 }  // namespace
+
+std::vector<std::uint16_t> slots_for_new_objects(const Placement& placement, std::uint32_t set) {
+  std::vector<std::uint16_t> slots;
+  Gfid gfid;
+  for (std::size_t slot = 0; slot < kSlots && slots.size() < kActiveSlots; ++slot) {
+    gfid.bytes[0] = static_cast<std::uint8_t>(slot >> 8);
+    gfid.bytes[1] = static_cast<std::uint8_t>(slot);
+    if (placement.set_of(gfid) == set) slots.push_back(static_cast<std::uint16_t>(slot));
+  }
+  return slots;
+}
 
 SlotRuns even_slots(std::uint32_t sets) {
   SlotRuns runs;
@@ -83,12 +95,10 @@ void Placement::rebuild() {
     sum += weights_.empty() ? 1 : weight->second;
     shares->push_back({set, sum, {}});
   }
-  for (auto& share : *shares)
-    for (std::size_t slot = 0; slot < kSlots && share.slots.size() < kActiveSlots; ++slot)
-      if (table_[slot].load(std::memory_order_relaxed) == share.set)
-        share.slots.push_back(static_cast<std::uint16_t>(slot));
+  for (auto& share : *shares) share.slots = slots_for_new_objects(*this, share.set);
   shares_.store(std::move(shares));
 }
+
 
 std::uint16_t Placement::choose_slot(Random& random) const {
   auto shares = shares_.load();

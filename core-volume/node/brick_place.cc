@@ -4,7 +4,8 @@
 #include <linux/magic.h>
 
 #include "base/command.h"
-#include "base/log.h"
+#include "core-volume/layers/store/identity.h"
+#include "core-volume/layers/store/layout.h"
 
 namespace polder {
 
@@ -128,12 +129,48 @@ Result<void> refuse_overlap(const std::string& path, const std::vector<std::stri
   return {};
 }
 
-Result<BrickPlace> prepare_brick_place(Disk& disk, const std::string& path, bool force) {
+namespace {
+
+/// What tells file systems apart. Subvolumes of one btrfs have device numbers of their own, but share the first
+/// half of the id.
+Result<std::string> file_system_of(Disk& disk, const std::string& path) {
+  TRY(auto existing, nearest_existing(disk, path));
+  TRY(auto opened,
+      disk.open(Disk::kNoDir, existing, O_RDONLY | O_DIRECTORY | O_NOFOLLOW).with("open {}", existing));
+  TRY(auto facts, disk.statfs(opened.fd()).with("statfs {}", existing));
+  if (facts.f_type == BTRFS_SUPER_MAGIC) return fmt::format("btrfs {}", facts.f_fsid.__val[0]);
+  TRY(auto native, disk.fstat(opened.fd()));
+  return fmt::format("device {}", native.st_dev);
+}
+
+}  // namespace
+
+Result<void> refuse_shared_file_system(Disk& disk, const std::string& path,
+                                       const std::vector<std::string>& others) {
+  TRY(auto mine, file_system_of(disk, path));
+  for (const auto& other : others) {
+    TRY(auto its, file_system_of(disk, other));
+    if (mine != its) continue;
+    return Error(EINVAL).with(
+        "{} and {} are on one file system: a volume gains nothing by it, and its room would count twice. Use "
+        "one of its own, or add 'force' at the end",
+        other, path);
+  }
+  return {};
+}
+
+Result<bool> check_brick_place(Disk& disk, const std::string& path, bool force) {
   TRY(check_brick_path(path));
   TRY(auto existing, nearest_existing(disk, path));
   TRY(refuse_root_file_system(disk, existing, force));
-  if (existing != path) return make(disk, path);
+  if (existing != path) return false;
   TRY(refuse_content(disk, path));
+  return true;
+}
+
+Result<BrickPlace> prepare_brick_place(Disk& disk, const std::string& path, bool force) {
+  TRY(bool there, check_brick_place(disk, path, force));
+  if (!there) return make(disk, path);
   BrickPlace place;
   TRY(bool btrfs, is_btrfs(disk, path));
   TRY(auto facts, disk.stat(Disk::kNoDir, path));
@@ -147,16 +184,52 @@ Result<BrickPlace> prepare_brick_place(Disk& disk, const std::string& path, bool
   return place;
 }
 
-void remove_brick_place(Disk& disk, const std::string& path, const BrickPlace& place) {
-  if (!place.made) return;
-  Result<void> removed;
-  if (place.subvolume) {
-    auto output = run_command_checked({"btrfs", "subvolume", "delete", "--", path});
-    if (!output) removed = output.error();
-  } else {
-    removed = disk.unlink(Disk::kNoDir, path, AT_REMOVEDIR);
+namespace {
+
+/// Whether it is `brick`, as far as it came. ENOTEMPTY when it was used.
+Result<bool> is_unfinished(Disk& disk, int root, const std::string& path, const Gfid& brick) {
+  auto text = disk.get_xattr(root, layout::kBrickKey);
+  if (text) {
+    auto identity = parse_identity(*text);
+    if (!identity || identity->brick != brick) return false;
+  } else if (!text.failed_with(ENODATA)) {
+    return std::move(text).error().with("look at {}", path);
   }
-  if (!removed) log::warning("a failed volume create leaves {} behind: {}", path, removed.error().message());
+  auto dirs = disk.open(root, layout::kDirs, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (dirs.failed_with(ENOENT)) return true;
+  if (!dirs) return std::move(dirs).error().with("look at {}", path);
+  TRY(auto entries, disk.list(dirs->fd()));
+  for (const auto& entry : entries) {
+    if (entry.name != Gfid::root().hex())
+      return Error(ENOTEMPTY).with("{} was being made into a brick, but has directories in it", path);
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<void> remove_unfinished_brick(Disk& disk, const std::string& path, const Gfid& brick,
+                                     bool had_directory) {
+  auto root = disk.open(Disk::kNoDir, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (root.failed_with(ENOENT)) return {};
+  if (!root) return std::move(root).error().with("open {}", path);
+  TRY(bool ours, is_unfinished(disk, root->fd(), path, brick));
+  if (!ours) return {};
+  for (const auto* part : {layout::kRootLink, layout::kDirs, layout::kState}) {
+    TRY(run_command_checked({"rm", "-rf", "--one-file-system", "--", path + "/" + part}));
+  }
+  if (had_directory) {
+    auto removed = disk.remove_xattr(root->fd(), layout::kBrickKey);
+    if (removed.failed_with(ENODATA)) return {};
+    return removed;
+  }
+  TRY(auto native, disk.fstat(root->fd()));
+  TRY(bool btrfs, is_btrfs(disk, path));
+  if (btrfs && native.st_ino == kSubvolumeInode) {
+    TRY(run_command_checked({"btrfs", "subvolume", "delete", "--", path}));
+    return {};
+  }
+  return disk.unlink(Disk::kNoDir, path, AT_REMOVEDIR).with("remove {}", path);
 }
 
 }  // namespace polder

@@ -43,15 +43,16 @@ TEST_F(BrickPlaceTest, AMissingDirectoryIsMadeWithItsParents) {
   ASSERT_TRUE(place) << place.error().message();
   EXPECT_TRUE(place->made);
   EXPECT_TRUE(std::filesystem::is_directory(path));
-  remove_brick_place(*disk, path, *place);
+  ASSERT_TRUE(remove_unfinished_brick(*disk, path, Gfid{{1}}, false));
   EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_TRUE(remove_unfinished_brick(*disk, path, Gfid{{1}}, false)) << "it never came that far";
 }
 
 TEST_F(BrickPlaceTest, AnEmptyDirectoryIsTakenAsItIs) {
   auto place = prepare(folder);
   ASSERT_TRUE(place) << place.error().message();
   EXPECT_FALSE(place->made);
-  remove_brick_place(*disk, folder, *place);
+  ASSERT_TRUE(remove_unfinished_brick(*disk, folder, Gfid{{1}}, true));
   EXPECT_TRUE(std::filesystem::exists(folder));
 }
 

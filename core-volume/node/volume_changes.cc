@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What admins do to volumes: create, start, stop, delete, options.
 #include "base/clock.h"
+#include "base/coro.h"
+#include "base/crash_point.h"
 #include "base/log.h"
-#include "base/on_worker.h"
 #include "base/random.h"
 #include "core-volume/cluster/volume_options.h"
-#include "core-volume/node/brick_place.h"
 #include "core-volume/node/volumes.h"
 
 namespace polder {
+namespace {
+
+constexpr std::size_t kBricksMax = 1024;
+
+}  // namespace
 
 Result<BrickSpec> Volumes::parse_brick(const std::string& text) const {
   // NODE may be an IPv6 address in brackets; the path begins at ":/".
@@ -33,6 +38,7 @@ Task<Result<std::vector<std::string>>> Volumes::used_brick_paths() {
   std::vector<std::string> paths;
   for (const auto& volume : volumes) {
     for (const auto& brick : volume.value.bricks) paths.push_back(brick.path);
+    for (const auto& brick : volume.value.making) paths.push_back(brick.spec.path);
   }
   co_return paths;
 }
@@ -45,53 +51,52 @@ Task<Result<CreatedVolume>> Volumes::create(CreateVolume request) {
   co_return co_await create_locked(std::move(request));
 }
 
-Task<Result<CreatedVolume>> Volumes::create_locked(CreateVolume request) {
-  if (request.bricks.size() != 1) {
-    co_return Error(EOPNOTSUPP)
-        .with("a volume has exactly one brick in this version ({} were named)", request.bricks.size());
-  }
-  CO_TRY(auto spec, parse_brick(request.bricks.front()));
-  auto existing = co_await get_volume(store_, request.name);
-  if (existing) co_return Error(EEXIST).with("there is a volume '{}' already", request.name);
+Task<Result<void>> Volumes::may_be_created(std::string name) {
+  auto existing = co_await get_volume(store_, name);
+  if (existing) co_return Error(EEXIST).with("there is a volume '{}' already", name);
   if (!existing.failed_with(ENOENT)) co_return existing.error();
   for (const auto& hooks : hooks_) {
     if (hooks.may_create) {
-      CO_TRY(co_await hooks.may_create(request.name));
+      CO_TRY(co_await hooks.may_create(name));
     }
   }
-  CO_TRY(auto used, co_await used_brick_paths());
-  CO_TRY(refuse_overlap(spec.path, used));
+  co_return Result<void>();
+}
 
-  spec.id = Gfid::random(seams_.random, 0);
+/// The record first, with all that is going to be made: whatever stops us, what was made of it is found by it
+/// and removed, here or at the daemon's next start.
+Task<Result<CreatedVolume>> Volumes::create_locked(CreateVolume request) {
   VolumeInfo info;
   info.name = request.name;
   info.id = Gfid::random(seams_.random, 0);
   info.lineage = Gfid::random(seams_.random, 0);
-  info.bricks = {spec};
   info.created_ns = static_cast<std::uint64_t>(seams_.clock.wall_time().count());
-
-  auto place = co_await on_worker(seams_.workers,
-                                  [&] { return prepare_brick_place(seams_.disk, spec.path, request.force); });
-  if (!place) co_return place.error();
-  // The record first: after a crash a volume whose brick was never made can be deleted; a brick that no
-  // record names would only be in the way.
-  auto stored = co_await put_volume(store_, info, 0);
-  if (!stored) {
-    co_await on_worker(seams_.workers, [&] { return remove_brick_place(seams_.disk, spec.path, *place), 0; });
-    co_return stored.error();
+  if (request.bricks.empty()) co_return Error(EINVAL).with("a volume needs at least one brick");
+  if (request.bricks.size() > kBricksMax)
+    co_return Error(EINVAL).with("{} bricks were named; {} are allowed", request.bricks.size(), kBricksMax);
+  CO_TRY(auto making, co_await announce(request.bricks, info, request.force));
+  CO_TRY(co_await may_be_created(request.name));
+  info.slots = even_slots(static_cast<std::uint32_t>(making.size()));
+  for (const auto& brick : making) info.bricks.push_back(brick.spec);
+  info.making = std::move(making);
+  CO_TRY(auto version, co_await put_volume(store_, info, 0));
+  crash_point("node/create-after-announcement");
+  auto notes = co_await make_bricks(info, request.force);
+  Result<void> done = notes ? Result<void>() : Result<void>(notes.error());
+  if (done) {
+    crash_point("node/create-before-commit");
+    info.making.clear();
+    auto stored = co_await put_volume(store_, info, version);
+    if (!stored) done = stored.error();
   }
-  BrickIdentity identity{.volume = info.id, .brick = spec.id, .set = spec.set, .lineage = info.lineage};
-  auto formatted =
-      co_await on_worker(seams_.workers, [&] { return Brick::format(seams_, spec.path, identity); });
-  if (!formatted) {
-    auto deleted = co_await delete_record(store_, "volume", info.name, *stored);
-    if (!deleted) log::error("volume {} is left behind: {}", info.name, deleted.error().message());
-    co_await on_worker(seams_.workers, [&] { return remove_brick_place(seams_.disk, spec.path, *place), 0; });
-    co_return formatted.error();
+  if (!done) {
+    auto taken_back = co_await take_back(info.name);
+    if (!taken_back) log::error("volume {} is left behind: {}", info.name, taken_back.error().message());
+    co_return done.error();
   }
   known_[info.name] = false;
-  log::info("volume {} created (brick {})", info.name, spec.path);
-  co_return CreatedVolume{info, place->notes};
+  log::info("volume {} created ({} bricks)", info.name, info.bricks.size());
+  co_return CreatedVolume{info, *std::move(notes)};
 }
 
 Task<Result<void>> Volumes::set_state(std::string name, VolumeState state) {
@@ -110,6 +115,7 @@ Task<Result<void>> Volumes::start(std::string name, bool force) {
     co_return Error(EALREADY).with("the volume '{}' is started already", name);
   // The brick first: a volume that cannot run does not become Started.
   CO_TRY(co_await bring_up(volume.value));
+  if (auto active = running(name); active && force) co_await active->stack->start_failed();
   if (started) co_return Result<void>();
   auto stored = co_await set_state(name, VolumeState::kStarted);
   if (!stored) co_await bring_down(name);
@@ -139,6 +145,12 @@ Task<Result<VolumeInfo>> Volumes::remove(std::string name) {
       CO_TRY(co_await hooks.may_delete(volume.value));
     }
   }
+  if (!volume.value.making.empty()) {
+    CO_TRY(co_await take_back(name));  // all that there is of it, or a set that has not joined
+    auto rest = co_await get_volume(store_, name);
+    if (rest.failed_with(ENOENT)) co_return volume.value;
+    CO_TRY(volume, std::move(rest));
+  }
   CO_TRY(auto sessions, co_await store_.list("session/" + name + "/"));
   ClusterTransaction transaction;
   transaction.expect("volume/" + name, volume.version)
@@ -147,7 +159,7 @@ Task<Result<VolumeInfo>> Volumes::remove(std::string name) {
   for (const auto& session : sessions) transaction.remove(session.key);
   CO_TRY(co_await store_.commit(std::move(transaction)));
   known_.erase(name);
-  log::info("volume {} deleted; its brick {} stays", name, volume.value.bricks.front().path);
+  for (const auto& brick : volume.value.bricks) log::info("volume {} deleted; its brick {} stays", name, brick.path);
   co_return volume.value;
 }
 
@@ -165,6 +177,8 @@ Task<Result<std::string>> Volumes::set_option(std::string name, std::string key,
   if (auto active = running(name)) {
     active->info.options = volume.value.options;
     active->served->session_timeout = option_time(active->info.options, "network.session-timeout");
+    auto spread = parse_spread(option_text(active->info.options, "distribute.spread"));
+    if (spread) active->stack->placement().set_spread(*spread);
   }
   co_return option_text(volume.value.options, option->name);
 }

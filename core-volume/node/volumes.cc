@@ -50,8 +50,14 @@ Result<VolumeUse> Volumes::use(const std::string& name) const {
   return VolumeUse(std::move(volume));
 }
 
-BrickConfig Volumes::brick_config(const VolumeInfo& info) const {
-  const auto& spec = info.bricks.front();
+Result<void> need_one_set(const VolumeInfo& info, std::string_view what) {
+  if (info.bricks.size() == 1) return {};
+  return Error(EOPNOTSUPP)
+      .with("the volume '{}' has {} bricks; {} of several bricks is not in this version", info.name,
+            info.bricks.size(), what);
+}
+
+BrickConfig Volumes::brick_config(const VolumeInfo& info, const BrickSpec& spec) const {
   BrickConfig config;
   config.path = spec.path;
   config.volume = info.id;
@@ -63,8 +69,22 @@ BrickConfig Volumes::brick_config(const VolumeInfo& info) const {
   return config;
 }
 
+VolumeStackConfig Volumes::stack_config(const VolumeInfo& info) const {
+  VolumeStackConfig config;
+  config.slots = info.slots;
+  config.spread = parse_spread(option_text(info.options, "distribute.spread")).value_or(Spread::kAuto);
+  for (const auto& spec : info.bricks) config.bricks[spec.set] = brick_config(info, spec);
+  return config;
+}
+
 Task<Result<void>> Volumes::open() {
   CO_TRY(co_await members_.start());
+  CO_TRY(auto before, co_await list_volumes(store_));
+  for (const auto& volume : before) {
+    if (volume.value.making.empty()) continue;
+    auto taken_back = co_await take_back(volume.value.name);
+    if (!taken_back) log::error("volume {}: {}", volume.value.name, taken_back.error().message());
+  }
   CO_TRY(auto volumes, co_await list_volumes(store_));
   for (const auto& volume : volumes) known_[volume.value.name] = volume.value.state == VolumeState::kStarted;
   for (const auto& volume : volumes) {
@@ -73,10 +93,13 @@ Task<Result<void>> Volumes::open() {
     auto up = co_await bring_up(volume.value);
     if (!up) log::error("volume {} does not run: {}", volume.value.name, up.error().message());
   }
+  watching_.spawn(executor_, watch());
   co_return Result<void>();
 }
 
 Task<void> Volumes::close() {
+  co_await watching_.stop();
+  co_await care_.wait_idle();  // not cancelled: a start that is half done would have to be undone
   auto names = running_names();
   for (const auto& name : names) {
     auto guard = co_await lock(name);
@@ -92,7 +115,7 @@ Task<Result<Volumes::Guard>> Volumes::lock(std::string name) {
   co_return co_await locks_.lock(std::move(keys));
 }
 
-Task<Result<std::unique_ptr<Brick>>> Volumes::start_brick(VolumeInfo& info) {
+Task<Result<std::unique_ptr<VolumeStack>>> Volumes::start_stack(VolumeInfo& info) {
   for (const auto& hooks : hooks_) {
     if (hooks.before_start) {
       CO_TRY(co_await hooks.before_start(info));
@@ -101,24 +124,25 @@ Task<Result<std::unique_ptr<Brick>>> Volumes::start_brick(VolumeInfo& info) {
   // A hook may have finished what was interrupted (a restore), and with it changed the record.
   CO_TRY(auto now, co_await get_volume(store_, info.name));
   info = std::move(now.value);
-  co_return co_await Brick::start(seams_, brick_config(info));
+  co_return co_await VolumeStack::start(seams_, stack_config(info));
 }
 
 Task<Result<void>> Volumes::bring_up(VolumeInfo info) {
   auto name = info.name;
   if (running_.contains(name)) co_return Result<void>();
-  auto brick = co_await start_brick(info);
-  if (!brick) {
-    failures_[name] = brick.error().message();
-    co_return brick.error();
+  auto stack = co_await start_stack(info);
+  if (!stack) {
+    failures_[name] = stack.error().message();
+    co_return stack.error();
   }
   auto volume = std::make_shared<RunningVolume>();
-  volume->brick = *std::move(brick);
+  volume->stack = *std::move(stack);
   volume->started_ns = static_cast<std::uint64_t>(seams_.clock.wall_time().count());
+  volume->disks_tried_at = volume->weighed_at = seams_.clock.boot_time();
   volume->served = std::make_shared<ServedVolume>(
       ServedVolume{.name = name,
-                   .ops = &volume->brick->top(),
-                   .invalidations = &volume->brick->invalidations(),
+                   .ops = &volume->stack->top(),
+                   .invalidations = volume->stack.get(),
                    .read_only = info.read_only,
                    .id = info.id,
                    .lineage = info.lineage,
@@ -128,13 +152,15 @@ Task<Result<void>> Volumes::bring_up(VolumeInfo info) {
   auto served = co_await rpc_->add_volume(volume->served);
   if (!served) {
     failures_[name] = served.error().message();
-    auto stopped = co_await volume->brick->stop();
-    if (!stopped) log::error("brick {}: {}", volume->info.bricks.front().path, stopped.error().message());
+    auto stopped = co_await volume->stack->stop();
+    if (!stopped) log::error("volume {}: {}", name, stopped.error().message());
     co_return served;
   }
   failures_.erase(name);
   running_[name] = volume;
-  log::info("volume {} runs (brick {})", name, volume->info.bricks.front().path);
+  log::info("volume {} runs ({} of {} bricks)", name, volume->stack->bricks().size(),
+            volume->info.bricks.size());
+  for (const auto& [set, why] : volume->stack->failures()) log::error("brick of set {}: {}", set, why);
   for (const auto& hooks : hooks_) {
     if (hooks.started) co_await hooks.started(volume);
   }
@@ -152,10 +178,10 @@ Task<void> Volumes::bring_down(std::string name) {
   while (volume->users > 0) {
     if (!co_await volume->left.wait()) break;  // only when the daemon itself is cancelled
   }
-  auto stopped = co_await volume->brick->stop();
-  if (!stopped) log::error("brick {}: {}", volume->info.bricks.front().path, stopped.error().message());
+  auto stopped = co_await volume->stack->stop();
+  if (!stopped) log::error("volume {}: {}", name, stopped.error().message());
   running_.erase(name);
-  volume->brick.reset();
+  volume->stack.reset();
   log::info("volume {} has stopped", name);
 }
 

@@ -51,6 +51,7 @@ Task<Result<json::value>> GeorepService::create(const AdminRequest& request) {
   if (!node_.volumes.running(volume)) {
     co_return Error(ENOTCONN).with("volume '{}' does not run; type: polder volume start {}", volume, volume);
   }
+  CO_TRY(need_one_set(node_.volumes.running(volume)->info, "geo-replication"));
   CO_TRY(auto relations, co_await list_relations(node_.store));
   for (const auto& relation : relations) {
     if (relation.value.volume == volume && relation.value.peer_text() == peer.host + "::" + peer.volume) {
@@ -148,6 +149,7 @@ Task<Result<void>> GeorepService::become_secondary(Relation relation) {
         "the secondary volume '{}' does not run; there type: polder volume start {}", relation.volume,
         relation.volume);
   }
+  CO_TRY(need_one_set(volume->info, "geo-replication"));
   CO_TRY(auto relations, co_await list_relations(node_.store));
   for (const auto& other : relations) {
     if (other.value.volume == relation.volume && other.value.side == Side::kSecondary) {
@@ -156,7 +158,7 @@ Task<Result<void>> GeorepService::become_secondary(Relation relation) {
     }
   }
   const OpContext inside;
-  CO_TRY(auto page, co_await volume->brick->top().readdir(inside, Gfid::root(), 0, 1, false));
+  CO_TRY(auto page, co_await volume->stack->top().readdir(inside, Gfid::root(), 0, 1, false));
   if (!page.entries.empty()) {
     co_return Error(ENOTEMPTY).with(
         "the secondary volume '{}' is not empty ('{}' is in it): use a new volume", relation.volume,

@@ -105,7 +105,7 @@ Task<Result<json::value>> GeorepService::remove(const AdminRequest& request) {
     if (volume) {
       const auto cursor = "georep/" + relation.value.session;
       CO_TRY(co_await on_worker(node_.seams.workers,
-                                [&] { return volume->brick->journal().drop_cursor(cursor); }));
+                                [&] { return volume->stack->root_brick().journal().drop_cursor(cursor); }));
     }
     CO_TRY(co_await delete_record(node_.store, "georep", relation.value.session, relation.version));
   }

@@ -19,6 +19,7 @@ void GeorepService::attach() {
       .stopping =
           [this](std::shared_ptr<RunningVolume> volume) { return volume_stopping(std::move(volume)); },
       .may_delete = [this](const VolumeInfo& volume) { return may_delete(volume); },
+      .may_extend = [this](const VolumeInfo& volume) { return may_delete(volume); },
   });
   node_.protocols[kGeorepProtocol] = [this](std::unique_ptr<Stream> stream) { accept(std::move(stream)); };
   add_routes();
@@ -109,7 +110,8 @@ Task<Result<void>> GeorepService::begin_primary(Running& running, const Relation
   identity->trusted_ca_pem = relation.peer_ca_pem;
   config.identity = std::move(identity);
   CO_TRY(config.scratch_directory, co_await make_directory(relation.session, "scratch"));
-  auto& brick = *volume.brick;
+  CO_TRY(need_one_set(volume.info, "geo-replication"));
+  auto& brick = volume.stack->root_brick();
   auto is_open = [&brick](const Gfid& gfid) { return brick.ordering().is_open(gfid); };
   running.primary = std::make_unique<PrimarySession>(
       node_.seams, PrimaryBrick{brick.journal(), brick.store(), is_open}, std::move(config));
@@ -123,7 +125,8 @@ Task<Result<void>> GeorepService::begin_secondary(Running& running, const Relati
   config.session = relation.session;
   config.generation = relation.generation;
   CO_TRY(config.spool_path, co_await make_directory(relation.session, "spool"));
-  auto& brick = *volume.brick;
+  CO_TRY(need_one_set(volume.info, "geo-replication"));
+  auto& brick = volume.stack->root_brick();
   running.secondary =
       std::make_unique<SecondarySession>(node_.seams, brick.top(), brick.store(), std::move(config));
   co_return co_await running.secondary->start();

@@ -36,6 +36,7 @@ void SnapshotCoordinator::attach() {
   VolumeHooks hooks;
   hooks.may_create = [this](std::string volume) { return may_create(std::move(volume)); };
   hooks.may_delete = [this](const VolumeInfo& volume) { return may_delete(volume); };
+  hooks.may_extend = [this](const VolumeInfo& volume) { return may_delete(volume); };
   // A brick whose storage is half exchanged must not start.
   hooks.before_start = [this](const VolumeInfo& volume) { return resolve(volume.name); };
   hooks.started = [this](std::shared_ptr<RunningVolume> volume) -> Task<void> {
@@ -158,7 +159,7 @@ Task<Result<void>> SnapshotCoordinator::match_pins_of(std::string volume) {
   if (!running) co_return Result<void>();
   CO_TRY(auto snapshots, co_await list_of(volume));
   co_return co_await on_worker(node_.seams.workers,
-                               [&] { return match_pins(running->brick->journal(), snapshots); });
+                               [&] { return match_pins(running->stack->root_brick().journal(), snapshots); });
 }
 
 Task<Result<SnapshotRecord>> SnapshotCoordinator::get(std::string name) {

@@ -56,6 +56,7 @@ Task<Result<void>> SnapshotCoordinator::check_limit(std::string volume) {
 
 Task<Result<SnapshotRecord>> SnapshotCoordinator::create_locked(CreateSnapshot request, std::string name) {
   CO_TRY(auto volume, co_await get_volume(node_.store, request.volume));
+  CO_TRY(need_one_set(volume.value, "a snapshot"));
   CO_TRY(auto use, node_.volumes.use(request.volume));
   CO_TRY(co_await resolve(request.volume));
   CO_TRY(co_await check_name_free(name));
@@ -97,7 +98,7 @@ Task<Result<SnapshotRecord>> SnapshotCoordinator::create_locked(CreateSnapshot r
 
 Task<Result<void>> SnapshotCoordinator::take(VolumeUse& volume, SnapshotBackend& backend,
                                              SnapshotRecord& record) {
-  auto& brick = volume.brick();
+  auto& brick = volume.root_brick();
   CO_TRY(co_await sync_ahead(brick));
   crash_point("snapshot/after-presync");
   const auto epoch = node_.seams.hlc.next().ns;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // polder brick export: the tree from the bricks alone. Needs no daemon.
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <ostream>
 
@@ -17,6 +19,17 @@ std::string local_path(const std::string& brick) {
   return colon == std::string::npos || brick.starts_with('/') ? brick : brick.substr(colon + 1);
 }
 
+void tell_missing(Cli& cli, const ExportReport& report) {
+  constexpr std::size_t kShown = 20;
+  cli.err() << fmt::format(
+      "polder: INCOMPLETE: {} entries are on bricks that were not given (those of set {} were); name a brick of "
+      "every set ('polder volume info' lists them)\n",
+      report.missing.size(), fmt::join(report.sets, ", "));
+  for (std::size_t i = 0; i < report.missing.size() && i < kShown; ++i)
+    cli.err() << "  not exported: " << report.missing[i] << "\n";
+  if (report.missing.size() > kShown) cli.err() << "  … (--json lists all)\n";
+}
+
 int export_tree(Cli& cli, std::vector<std::string> words) {
   if (words.size() < 2) {
     cli.err() << "polder: the form is: polder brick export BRICK... DEST\n";
@@ -32,10 +45,15 @@ int export_tree(Cli& cli, std::vector<std::string> words) {
                      {"files", report->files},
                      {"links", report->links},
                      {"bytes", report->bytes},
-                     {"destination", destination}};
-  return cli.done(value, fmt::format("{} directories, {} files and {} further links, {} copied to {}",
-                                     report->directories, report->files, report->links,
-                                     format_size_rounded(report->bytes), destination));
+                     {"destination", destination},
+                     {"sets", json::array(report->sets.begin(), report->sets.end())},
+                     {"missing", json::array(report->missing.begin(), report->missing.end())}};
+  cli.done(value, fmt::format("{} directories, {} files and {} further links, {} copied to {}",
+                              report->directories, report->files, report->links,
+                              format_size_rounded(report->bytes), destination));
+  if (report->missing.empty()) return kDone;
+  tell_missing(cli, *report);
+  return kDegraded;
 }
 
 }  // namespace

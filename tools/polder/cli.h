@@ -97,6 +97,7 @@ void add_option_commands(Cli& cli);
 void add_georep_commands(Cli& cli);
 void add_snapshot_commands(Cli& cli);
 void add_brick_commands(Cli& cli);
+void add_add_brick_commands(Cli& cli);
 void add_changelog_commands(Cli& cli);
 void add_doctor_command(Cli& cli);
 void add_completion_command(Cli& cli);

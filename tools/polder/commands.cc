@@ -13,6 +13,7 @@ void add_commands(Cli& cli) {
   add_georep_commands(cli);
   add_snapshot_commands(cli);
   add_brick_commands(cli);
+  add_add_brick_commands(cli);
   add_changelog_commands(cli);
   add_doctor_command(cli);
   add_completion_command(cli);

@@ -100,6 +100,14 @@ std::string info_text(const json::object& volume) {
     const auto& brick = item.as_object();
     out += fmt::format("  Brick{}: {}:{}\n", ++number, shown(brick, "node"), shown(brick, "path"));
   }
+  const auto& sets = volume.at("sets").as_array();
+  if (sets.size() > 1) out += "Share of the slots:\n";
+  for (const auto& item : sets) {
+    if (sets.size() == 1) break;
+    const auto& set = item.as_object();
+    out += fmt::format("  set {}: {:.1f} % ({})\n", shown(set, "set"), 100 * set.at("share").to_number<double>(),
+                       shown(set, "brick"));
+  }
   const auto& options = volume.at("options").as_object();
   if (!options.empty()) out += "Options Reconfigured:\n";
   for (const auto& option : options) {
@@ -136,11 +144,11 @@ void add_volume_commands(Cli& cli) {
     return std::pair<CLI::App*, std::shared_ptr<Words>>(&command, words);
   };
   auto [create_command, create_words] =
-      add("create", "VOL NODE:/path [force]: make a volume; a missing directory is made",
-          "polder volume create data alpha:/bricks/data",
+      add("create", "VOL NODE:/path... [force]: make a volume, each brick a set; a missing directory is made",
+          "polder volume create data alpha:/bricks/a/data alpha:/bricks/b/data",
           [&cli](const Words& words) { return create(cli, words); });
   create_command->add_option("VOL", create_words->volume, "Its name")->required();
-  create_command->add_option("BRICK", create_words->rest, "NODE:/path, and 'force' at the end")->required();
+  create_command->add_option("BRICK", create_words->rest, "NODE:/path of each, and 'force' at the end")->required();
   for (const std::string verb : {"start", "stop"}) {
     auto [command, words] =
         add(verb, "VOL [force]: " + verb + " serving it", "polder volume " + verb + " data",

@@ -64,13 +64,21 @@ std::string status_text(const json::object& status, const std::string& what) {
   if (what == "clients") return out + clients_text(status);
   if (what == "detail") return out + detail_text(status);
   out += brick_table(status);
+  for (const auto& item : status.at("brick_status").as_array()) {
+    const auto& brick = item.as_object();
+    if (brick.contains("failure"))
+      out += fmt::format("degraded: {}: {}\n", shown(brick, "brick"), shown(brick, "failure"));
+  }
   if (shown(status, "failure") != "-") out += "degraded: " + shown(status, "failure") + "\n";
   return out;
 }
 
-/// Started but not running here.
+/// Started, but not all of it runs here.
 bool is_degraded(const json::object& status) {
-  return shown(status, "state") == "Started" && !status.at("running").as_bool();
+  if (shown(status, "state") != "Started") return false;
+  return std::ranges::any_of(status.at("brick_status").as_array(), [](const json::value& brick) {
+    return !brick.at("online").as_bool();
+  });
 }
 
 Result<std::vector<std::string>> names_of(Cli& cli, const std::string& volume) {

@@ -45,14 +45,42 @@ Result<std::vector<json::value>> read_batch(JournalReader& reader, std::size_t m
   return out;
 }
 
-/// Emits what there is now; returns how many records that were.
-Task<Result<std::uint64_t>> emit_records(Seams& seams, const AdminRequest& request, JournalReader& reader,
+/// The log of one brick.
+struct Source {
+  BrickSpec spec;
+  std::shared_ptr<Brick> brick;  // null: it does not run, and its directory is read
+  std::unique_ptr<JournalReader> reader;
+  std::string directory() const { return spec.path + "/" + layout::kChangelog; }
+};
+
+bool is_named(const BrickSpec& spec, const std::string& word) {
+  return word == spec.path || word == spec.text() || word == std::to_string(spec.set);
+}
+
+/// The bricks that are asked for: all, or the one that "brick" names by set, path or NODE:/path.
+Result<std::vector<Source>> sources_of(const AdminRequest& request, const VolumeInfo& info,
+                                       const Result<VolumeUse>& use) {
+  TRY(auto word, json::string_field_or(request.body, "brick", ""));
+  std::vector<Source> sources;
+  for (const auto& spec : info.bricks) {
+    if (!word.empty() && !is_named(spec, word)) continue;
+    sources.push_back({spec, use ? use->stack().brick(spec.set) : nullptr, nullptr});
+  }
+  if (sources.empty())
+    return Error(ENOENT).with("volume '{}' has no brick or set '{}'; type: polder volume info {}", info.name, word,
+                              info.name);
+  return sources;
+}
+
+/// Emits what there is now; returns how many records that were. `marked`: each says which set it is of.
+Task<Result<std::uint64_t>> emit_records(Seams& seams, const AdminRequest& request, Source& source, bool marked,
                                          std::uint64_t limit) {
   std::uint64_t shown = 0;
   while (limit == 0 || shown < limit) {
     auto max = limit == 0 ? kBatchRecords : std::min<std::uint64_t>(kBatchRecords, limit - shown);
-    CO_TRY(auto batch, co_await on_worker(seams.workers, [&] { return read_batch(reader, max); }));
+    CO_TRY(auto batch, co_await on_worker(seams.workers, [&] { return read_batch(*source.reader, max); }));
     for (auto& line : batch) {
+      if (marked) line.as_object()["set"] = source.spec.set;
       CO_TRY(co_await request.emit(std::move(line)));
     }
     shown += batch.size();
@@ -61,15 +89,24 @@ Task<Result<std::uint64_t>> emit_records(Seams& seams, const AdminRequest& reque
   co_return shown;
 }
 
+bool still_runs(const VolumeUse& use, const std::vector<Source>& sources) {
+  if (use.stopping()) return false;
+  return std::ranges::all_of(sources, [&](const Source& source) {
+    return source.brick == use.stack().brick(source.spec.set);
+  });
+}
+
 Task<Result<json::value>> follow(Seams& seams, const AdminRequest& request, VolumeUse& use,
-                                 JournalReader& reader, Range range) {
+                                 std::vector<Source> sources, Range range) {
   std::uint64_t shown = 0;
-  for (int quiet = 0; !use.stopping(); ++quiet) {
-    auto limit = range.count == 0 ? 0 : range.count - shown;
-    CO_TRY(auto more, co_await emit_records(seams, request, reader, limit));
-    shown += more;
-    if (range.count > 0 && shown >= range.count) break;
-    if (more > 0) quiet = 0;
+  for (int quiet = 0; still_runs(use, sources); ++quiet) {
+    for (auto& source : sources) {
+      auto limit = range.count == 0 ? 0 : range.count - shown;
+      CO_TRY(auto more, co_await emit_records(seams, request, source, sources.size() > 1, limit));
+      shown += more;
+      if (range.count > 0 && shown >= range.count) co_return json::object{{"records", shown}};
+      if (more > 0) quiet = 0;
+    }
     if (quiet >= kHeartbeatIntervals) {
       CO_TRY(co_await request.emit(json::object{}));
       quiet = 0;
@@ -79,21 +116,13 @@ Task<Result<json::value>> follow(Seams& seams, const AdminRequest& request, Volu
   co_return json::object{{"records", shown}};
 }
 
-Task<Result<json::value>> show_running(Seams& seams, const AdminRequest& request, VolumeUse& use,
-                                       Range range) {
-  auto& journal = use.brick().journal();
-  auto from = range.from;
-  if (from == 0)
-    from = range.follow ? journal.stable_index() + 1 : std::max<std::uint64_t>(1, journal.first_index());
-  CO_TRY(auto reader, co_await on_worker(seams.workers, [&] { return journal.read_from(from); }));
-  if (range.follow) co_return co_await follow(seams, request, use, *reader, range);
-  CO_TRY(auto shown, co_await emit_records(seams, request, *reader, range.count));
-  co_return json::object{
-      {"records", shown}, {"first", journal.first_index()}, {"stable", journal.stable_index()}};
-}
-
-std::string directory_of(const VolumeInfo& info) {
-  return info.bricks.front().path + "/" + layout::kChangelog;
+Result<std::unique_ptr<JournalReader>> open_reader(Seams& seams, const Source& source, const Range& range) {
+  if (!source.brick)
+    return read_journal_directory(seams.disk, source.directory(), std::max<std::uint64_t>(1, range.from));
+  auto& journal = source.brick->journal();
+  auto oldest = std::max<std::uint64_t>(1, journal.first_index());
+  auto first = range.follow ? journal.stable_index() + 1 : oldest;
+  return journal.read_from(range.from == 0 ? first : range.from);
 }
 
 Task<Result<json::value>> show(Daemon& daemon, const AdminRequest& request) {
@@ -101,34 +130,52 @@ Task<Result<json::value>> show(Daemon& daemon, const AdminRequest& request) {
   CO_TRY(auto range, range_of(request));
   CO_TRY(auto volume, co_await get_volume(daemon.node().store, request.parameter("volume")));
   auto use = daemon.node().volumes.use(volume.value.name);
-  if (use) co_return co_await show_running(seams, request, *use, range);
-  if (range.follow) co_return use.error();
-  auto path = directory_of(volume.value);
-  CO_TRY(auto reader, co_await on_worker(seams.workers, [&] {
-           return read_journal_directory(seams.disk, path, std::max<std::uint64_t>(1, range.from));
-         }));
-  CO_TRY(auto shown, co_await emit_records(seams, request, *reader, range.count));
+  if (range.follow && !use) co_return use.error();
+  CO_TRY(auto sources, sources_of(request, volume.value, use));
+  for (auto& source : sources) {
+    if (range.follow && !source.brick)
+      co_return Error(ENOTCONN).with("brick {} does not run", source.spec.text());
+    CO_TRY(source.reader,
+           co_await on_worker(seams.workers, [&] { return open_reader(seams, source, range); }));
+  }
+  if (range.follow) co_return co_await follow(seams, request, *use, std::move(sources), range);
+  std::uint64_t shown = 0;
+  for (auto& source : sources) {
+    CO_TRY(auto more, co_await emit_records(seams, request, source, sources.size() > 1, range.count));
+    shown += more;
+  }
   co_return json::object{{"records", shown}};
+}
+
+json::object to_json(const Source& source, const JournalCheck& check) {
+  json::array damage;
+  for (const auto& found : check.damage) {
+    damage.push_back(json::object{{"segment", found.segment}, {"byte", found.byte}, {"what", found.what}});
+  }
+  return json::object{{"brick", source.spec.text()},
+                      {"set", source.spec.set},
+                      {"directory", source.directory()},
+                      {"segments", check.segments},
+                      {"records", check.records},
+                      {"first_index", check.first_index},
+                      {"last_index", check.last_index},
+                      {"damage", std::move(damage)}};
 }
 
 Task<Result<json::value>> verify(Daemon& daemon, const AdminRequest& request) {
   auto& seams = daemon.node().seams;
   CO_TRY(auto volume, co_await get_volume(daemon.node().store, request.parameter("volume")));
   auto use = daemon.node().volumes.use(volume.value.name);
-  auto path = directory_of(volume.value);
-  CO_TRY(auto check, co_await on_worker(seams.workers, [&] {
-           return use ? use->brick().journal().verify() : verify_journal_directory(seams.disk, path);
-         }));
-  json::array damage;
-  for (const auto& found : check.damage) {
-    damage.push_back(json::object{{"segment", found.segment}, {"byte", found.byte}, {"what", found.what}});
+  CO_TRY(auto sources, sources_of(request, volume.value, use));
+  json::array checks;
+  for (const auto& source : sources) {
+    CO_TRY(auto check, co_await on_worker(seams.workers, [&] {
+             return source.brick ? source.brick->journal().verify()
+                                 : verify_journal_directory(seams.disk, source.directory());
+           }));
+    checks.push_back(to_json(source, check));
   }
-  co_return json::object{{"directory", path},
-                         {"segments", check.segments},
-                         {"records", check.records},
-                         {"first_index", check.first_index},
-                         {"last_index", check.last_index},
-                         {"damage", std::move(damage)}};
+  co_return checks;
 }
 
 }  // namespace

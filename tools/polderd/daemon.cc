@@ -209,6 +209,11 @@ std::vector<std::string> Daemon::degraded() const {
   for (const auto& [name, failure] : volumes_->failures()) {
     out.push_back(fmt::format("the volume '{}' does not run: {}", name, failure));
   }
+  for (const auto& name : volumes_->running_names()) {
+    auto volume = volumes_->running(name);
+    for (const auto& [set, why] : volume->stack->failures())
+      out.push_back(fmt::format("a brick of the volume '{}' does not run: {}", name, why));
+  }
   return out;
 }
 

@@ -38,12 +38,12 @@ void check_clock(Findings& findings, std::int64_t now_s) {
                now_s < kBuilt_s ? "the clock is wrong; set it, and run chrony or systemd-timesyncd" : "");
 }
 
-Task<void> check_space(Findings& findings, Daemon& daemon, std::string name) {
-  auto use = daemon.node().volumes.use(name);
-  if (!use) co_return;
+Task<void> check_brick(Findings& findings, std::string volume, VolumeStack& stack, BrickSpec spec) {
+  auto what = fmt::format("space of {} on {}", volume, spec.text());
+  auto brick = stack.brick(spec.set);
+  if (!brick) co_return;  // it is among what is degraded
   const OpContext inside;
-  auto space = co_await use->brick().top().statfs(inside);
-  auto what = "space of " + name;
+  auto space = co_await brick->top().statfs(inside);
   if (!space) {
     findings.add(what, space.error().message(), "see the log of polderd");
     co_return;
@@ -53,6 +53,13 @@ Task<void> check_space(Findings& findings, Daemon& daemon, std::string name) {
                           format_size_rounded(space->blocks_available * space->block_size),
                           format_size_rounded(space->blocks * space->block_size), percent);
   findings.add(what, text, percent < 10 ? "remove files or enlarge the brick's file system" : "");
+}
+
+Task<void> check_space(Findings& findings, Daemon& daemon, std::string name) {
+  auto use = daemon.node().volumes.use(name);
+  if (!use) co_return;
+  const auto bricks = (*use)->info.bricks;
+  for (const auto& spec : bricks) co_await check_brick(findings, name, use->stack(), spec);
 }
 
 Task<Result<json::value>> doctor(Daemon& daemon) {

@@ -4,6 +4,7 @@
 
 #include "base/coro.h"
 #include "core-volume/cluster/units.h"
+#include "core-volume/graph/slot_plan.h"
 #include "tools/polderd/daemon.h"
 
 namespace polder {
@@ -19,9 +20,24 @@ Result<void> need_cluster(const Daemon& daemon) {
   return Error(ENOTCONN).with("this node is in no cluster yet; type: polder cluster init");
 }
 
+/// Which part of the volume each set has.
+json::array sets_of(const VolumeInfo& info) {
+  json::array out;
+  auto slots = slots_by_set(info.slots);
+  for (const auto& brick : info.bricks) {
+    const auto has = slots[brick.set];
+    out.push_back(json::object{{"set", brick.set},
+                               {"brick", brick.text()},
+                               {"slots", has},
+                               {"share", static_cast<double>(has) / static_cast<double>(kSlots)}});
+  }
+  return out;
+}
+
 json::object describe(Daemon& daemon, const VolumeInfo& info) {
   auto out = to_json(info).get_object();
-  out["type"] = "Single";
+  out["type"] = info.bricks.size() == 1 ? "Single" : "Distribute";
+  out["sets"] = sets_of(info);
   out["created"] = format_time(info.created_ns);
   out["running"] = volumes_of(daemon).running(info.name) != nullptr;
   out["failure"] = volumes_of(daemon).failure(info.name);
@@ -37,6 +53,20 @@ Task<Result<json::value>> create(Daemon& daemon, const AdminRequest& request) {
   CO_TRY(auto created, co_await volumes_of(daemon).create(std::move(wanted)));
   auto out = describe(daemon, created.info);
   out["notes"] = json::array(created.notes.begin(), created.notes.end());
+  co_return out;
+}
+
+Task<Result<json::value>> add_brick(Daemon& daemon, const AdminRequest& request) {
+  AddBrick wanted;
+  wanted.volume = request.parameter("volume");
+  CO_TRY(wanted.brick, json::string_field(request.body, "brick"));
+  CO_TRY(wanted.force, json::bool_field_or(request.body, "force", false));
+  wanted.progress = [&request](std::string sentence) -> Task<Result<void>> {
+    co_return co_await request.emit(json::object{{"progress", sentence}});
+  };
+  CO_TRY(auto extended, co_await volumes_of(daemon).add_brick(std::move(wanted)));
+  auto out = describe(daemon, extended.info);
+  out["notes"] = json::array(extended.notes.begin(), extended.notes.end());
   co_return out;
 }
 
@@ -68,23 +98,39 @@ Task<Result<json::value>> remove(Daemon& daemon, const AdminRequest& request) {
   co_return describe(daemon, removed);
 }
 
-Task<Result<json::value>> brick_status(VolumeUse& use) {
-  const auto& spec = use->info.bricks.front();
-  json::object brick{{"brick", spec.text()}, {"online", true}, {"pid", ::getpid()}};
+json::object offline(const BrickSpec& spec) {
+  return json::object{{"brick", spec.text()}, {"set", spec.set}, {"online", false}};
+}
+
+/// "failure" is there when it should run and does not.
+Task<json::object> brick_status(VolumeStack& stack, BrickSpec spec) {
+  json::object out = offline(spec);
+  auto brick = stack.brick(spec.set);
+  if (!brick) {
+    auto failure = stack.failures().find(spec.set);
+    if (failure != stack.failures().end()) out["failure"] = failure->second;
+    co_return out;
+  }
   const OpContext inside;
-  CO_TRY(auto space, co_await use.brick().top().statfs(inside));
-  brick["total_bytes"] = space.blocks * space.block_size;
-  brick["available_bytes"] = space.blocks_available * space.block_size;
-  brick["inodes"] = space.files;
-  brick["inodes_free"] = space.files_free;
-  auto& journal = use.brick().journal();
-  brick["changelog_first"] = journal.first_index();
-  brick["changelog_appended"] = journal.appended_index();
-  brick["changelog_stable"] = journal.stable_index();
-  brick["changelog_applied"] = journal.applied_index();
-  brick["changes_held"] = use.brick().barrier().held();
-  brick["changes_in_flight"] = use.brick().barrier().in_flight();
-  co_return brick;
+  auto space = co_await brick->top().statfs(inside);
+  if (!space) {
+    out["failure"] = space.error().message();
+    co_return out;
+  }
+  out["online"] = true;
+  out["pid"] = ::getpid();
+  out["total_bytes"] = space->blocks * space->block_size;
+  out["available_bytes"] = space->blocks_available * space->block_size;
+  out["inodes"] = space->files;
+  out["inodes_free"] = space->files_free;
+  const auto& journal = brick->journal();
+  out["changelog_first"] = journal.first_index();
+  out["changelog_appended"] = journal.appended_index();
+  out["changelog_stable"] = journal.stable_index();
+  out["changelog_applied"] = journal.applied_index();
+  out["changes_held"] = brick->barrier().held();
+  out["changes_in_flight"] = brick->barrier().in_flight();
+  co_return out;
 }
 
 json::array clients_of(Daemon& daemon, const std::string& volume) {
@@ -106,13 +152,8 @@ Task<Result<json::value>> status(Daemon& daemon, const AdminRequest& request) {
   json::object out = describe(daemon, volume.value);
   json::array bricks;
   auto use = volumes_of(daemon).use(name);
-  if (use) {
-    CO_TRY(auto brick, co_await brick_status(*use));
-    bricks.push_back(std::move(brick));
-  } else {
-    for (const auto& brick : volume.value.bricks) {
-      bricks.push_back(json::object{{"brick", brick.text()}, {"online", false}});
-    }
+  for (const auto& brick : volume.value.bricks) {
+    bricks.push_back(use ? co_await brick_status(use->stack(), brick) : offline(brick));
   }
   out["brick_status"] = std::move(bricks);
   out["clients"] = clients_of(daemon, name);
@@ -132,6 +173,8 @@ void add_volume_routes(AdminApi& api, Daemon& daemon) {
           [&daemon](const AdminRequest& request) { return start(daemon, request); });
   api.add("POST", "/v1/volumes/{volume}/stop",
           [&daemon](const AdminRequest& request) { return stop(daemon, request); });
+  api.add("POST", "/v1/volumes/{volume}/bricks",
+          [&daemon](const AdminRequest& request) { return add_brick(daemon, request); });
   api.add("GET", "/v1/volumes/{volume}/status",
           [&daemon](const AdminRequest& request) { return status(daemon, request); });
 }

@@ -13,7 +13,7 @@ struct LocksLayer::Waiting {
   LockOwner owner;
   FileLock lock;
   Event changed;
-  enum class Outcome { kPending, kGranted, kCancelled } outcome = Outcome::kPending;
+  enum class Outcome { kPending, kGranted, kCancelled, kGone } outcome = Outcome::kPending;
 
   void end(Outcome how) {
     outcome = how;
@@ -27,6 +27,14 @@ LocksLayer::LocksLayer(FileOps& below, Clock& clock) : LocksLayer(below, clock, 
 
 LocksLayer::~LocksLayer() {
   for (auto& [owner, waiting] : waiting_) waiting->end(Waiting::Outcome::kCancelled);
+}
+
+void LocksLayer::end_waits() {
+  const auto all = waiting_;
+  for (const auto& [owner, waiting] : all) {
+    leave_queue(waiting);
+    waiting->end(Waiting::Outcome::kGone);
+  }
 }
 
 void LocksLayer::start_grace(nanoseconds duration) {
@@ -128,6 +136,7 @@ Task<Result<void>> LocksLayer::wait_for_lock(std::shared_ptr<Waiting> waiting) {
   // `this` may be gone when the outcome is kCancelled. A lock that was granted while the wait was being
   // cancelled is held: the answer must say so.
   if (waiting->outcome == Outcome::kCancelled) co_return Error(ECANCELED);
+  if (waiting->outcome == Outcome::kGone) co_return Error(EIO).with("the brick of this file has failed");
   co_return Result<void>();
 }
 

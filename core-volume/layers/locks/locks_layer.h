@@ -40,6 +40,9 @@ class LocksLayer : public PassThroughLayer {
   /// wait).
   void start_grace(nanoseconds duration);
 
+  /// Whoever waits gets EIO: the brick goes.
+  void end_waits();
+
   std::size_t locks_held() const { return locks_held_; }
   std::size_t waiting() const { return waiting_.size(); }
 

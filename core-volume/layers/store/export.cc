@@ -37,18 +37,28 @@ class Export {
     DiskFile from, to;
     std::vector<Subdirectory> todo;
   };
+  /// Where an object that is no directory is found.
+  struct Source {
+    int dir = 0;
+    std::string name;
+    struct stat native{};
+  };
 
   Result<DiskFile> open_destination();
   Result<DiskFile> open_directory(const Gfid& gfid);
-  Result<void> enter(const Gfid& gfid, DiskFile to);
+  Result<void> enter(DiskFile from, DiskFile to);
+  Result<void> go_down(Level& level, const Subdirectory& into);
+  void miss(const std::string& name);
   Result<void> leave();
   Result<void> copy_entry(Level& level, const std::string& name);
+  Result<void> copy_elsewhere(Level& level, const std::string& name, const std::string& mark);
+  Result<void> copy_named(Level& level, const Source& source, const std::string& name);
   Result<void> link_first(const std::vector<std::string>& first, Level& level, const std::string& name);
-  Result<void> copy_object(Level& level, const std::string& name, const struct stat& native);
-  Result<void> copy_regular(Level& level, const std::string& name, const struct stat& native);
+  Result<void> copy_object(Level& level, const Source& source, const std::string& name);
+  Result<void> copy_regular(Level& level, const Source& source, const std::string& name);
   Result<void> copy_bytes(int from, int to, std::uint64_t size);
-  Result<void> copy_attributes(int from, int to, const std::string& name, const struct stat& native);
-  Result<void> copy_xattrs(int from, int to, const std::string& name);
+  Result<void> copy_attributes(const Source& source, int to, const std::string& name);
+  Result<void> copy_xattrs(const Source& source, int to, const std::string& name);
 
   Disk& disk_;
   const std::string destination_;
@@ -78,6 +88,7 @@ Result<void> Export::open_brick(const std::string& path) {
   if (locked.failed_with(EWOULDBLOCK))
     return Error(EBUSY).with("brick {} is in use; stop the volume first", path);
   TRY(std::move(locked).with("lock brick {}", path));
+  report_.sets.push_back(brick.identity.set);
   bricks_.push_back(std::move(brick));
   return {};
 }
@@ -96,7 +107,11 @@ Result<DiskFile> Export::open_destination() {
 Result<ExportReport> Export::run() {
   TRY(destination_root_, open_destination());
   TRY(auto to, disk_.open(Disk::kNoDir, destination_, kOpenDir));
-  TRY(enter(Gfid::root(), std::move(to)));
+  auto from = open_directory(Gfid::root());
+  if (from.failed_with(ENOENT))
+    return Error(ENOENT).with("the root directory is in none of the bricks given; name the brick of set 0, too");
+  if (!from) return std::move(from).error();
+  TRY(enter(*std::move(from), std::move(to)));
   while (!levels_.empty()) {
     auto& level = levels_.back();
     if (level.todo.empty()) {
@@ -105,12 +120,28 @@ Result<ExportReport> Export::run() {
     }
     auto next = std::move(level.todo.back());
     level.todo.pop_back();
-    TRY(disk_.mkdir(level.to.fd(), next.name, 0700).with("create {}", next.name));
-    TRY(auto dir, disk_.open(level.to.fd(), next.name, kOpenDir));
-    path_.push_back(next.name);
-    TRY(enter(next.gfid, std::move(dir)));
+    TRY(go_down(level, next));
   }
-  return report_;
+  return std::move(report_);
+}
+
+Result<void> Export::go_down(Level& level, const Subdirectory& into) {
+  auto from = open_directory(into.gfid);
+  if (from.failed_with(ENOENT)) {
+    miss(into.name);
+    return {};
+  }
+  if (!from) return std::move(from).error().with("{}/{}", fmt::join(path_, "/"), into.name);
+  TRY(disk_.mkdir(level.to.fd(), into.name, 0700).with("create {}", into.name));
+  TRY(auto to, disk_.open(level.to.fd(), into.name, kOpenDir));
+  path_.push_back(into.name);
+  return enter(*std::move(from), std::move(to));
+}
+
+void Export::miss(const std::string& name) {
+  std::string path;
+  for (const auto& part : path_) path += part + "/";
+  report_.missing.push_back(path + name);
 }
 
 Result<DiskFile> Export::open_directory(const Gfid& gfid) {
@@ -118,13 +149,11 @@ Result<DiskFile> Export::open_directory(const Gfid& gfid) {
     auto dir = disk_.open(brick.root.fd(), std::string(layout::kDirs) + "/" + gfid.hex(), kOpenDir);
     if (dir || !dir.failed_with(ENOENT)) return dir;
   }
-  return Error(ENOENT).with("directory {} ({}) is in none of the bricks given; name a brick of every set",
-                            gfid.hex(), fmt::join(path_, "/"));
+  return Error(ENOENT);
 }
 
 /// Copies what is directly in the directory; its subdirectories wait in the level.
-Result<void> Export::enter(const Gfid& gfid, DiskFile to) {
-  TRY(auto from, open_directory(gfid));
+Result<void> Export::enter(DiskFile from, DiskFile to) {
   levels_.push_back({std::move(from), std::move(to), {}});
   ++report_.directories;
   auto& level = levels_.back();
@@ -139,7 +168,7 @@ Result<void> Export::enter(const Gfid& gfid, DiskFile to) {
 Result<void> Export::leave() {
   auto& level = levels_.back();
   TRY(auto native, disk_.fstat(level.from.fd()));
-  TRY(copy_attributes(level.from.fd(), level.to.fd(), {}, native).with("{}", fmt::join(path_, "/")));
+  TRY(copy_attributes({level.from.fd(), {}, native}, level.to.fd(), {}).with("{}", fmt::join(path_, "/")));
   levels_.pop_back();
   if (!path_.empty()) path_.pop_back();
   return {};
@@ -155,15 +184,39 @@ Result<void> Export::copy_entry(Level& level, const std::string& name) {
       return {};
     }
     if (!mark.failed_with(ENODATA)) return std::move(mark).error();
+    mark = disk_.get_xattr_at(level.from.fd(), name, layout::kEntryKey);
+    if (mark) return copy_elsewhere(level, name, *mark);
+    if (!mark.failed_with(ENODATA)) return std::move(mark).error();
   }
-  TRY(auto packed, disk_.get_xattr_at(level.from.fd(), name, layout::kMetaKey));
+  return copy_named(level, {level.from.fd(), name, native}, name);
+}
+
+/// The entry of an object that is on another set: by its index link there.
+Result<void> Export::copy_elsewhere(Level& level, const std::string& name, const std::string& mark) {
+  TRY(auto entry, layout::unpack_entry_mark(mark));
+  const auto place = std::string(layout::kIndex) + "/" + layout::index_dir(entry.gfid);
+  for (const auto& brick : bricks_) {
+    auto dir = disk_.open(brick.root.fd(), place, kOpenDir);
+    if (dir.failed_with(ENOENT)) continue;
+    if (!dir) return std::move(dir).error();
+    auto native = disk_.stat(dir->fd(), entry.gfid.hex());
+    if (native.failed_with(ENOENT)) continue;
+    if (!native) return std::move(native).error();
+    return copy_named(level, {dir->fd(), entry.gfid.hex(), *native}, name);
+  }
+  miss(name);
+  return {};
+}
+
+Result<void> Export::copy_named(Level& level, const Source& source, const std::string& name) {
+  TRY(auto packed, disk_.get_xattr_at(source.dir, source.name, layout::kMetaKey));
   TRY(auto meta, layout::unpack_meta(packed));
-  const bool several_names = native.st_nlink > 2;  // one is the index link
+  const bool several_names = source.native.st_nlink > 2;  // one is the index link
   if (several_names) {
     auto first = first_names_.find(meta.gfid);
     if (first != first_names_.end()) return link_first(first->second, level, name);
   }
-  TRY(copy_object(level, name, native));
+  TRY(copy_object(level, source, name));
   ++report_.files;
   if (!several_names) return {};
   auto path = path_;
@@ -182,26 +235,27 @@ Result<void> Export::link_first(const std::vector<std::string>& first, Level& le
   return disk_.link(dir.fd(), first.back(), level.to.fd(), name);
 }
 
-Result<void> Export::copy_object(Level& level, const std::string& name, const struct stat& native) {
-  if (S_ISREG(native.st_mode)) return copy_regular(level, name, native);
+Result<void> Export::copy_object(Level& level, const Source& source, const std::string& name) {
+  const auto& native = source.native;
+  if (S_ISREG(native.st_mode)) return copy_regular(level, source, name);
   if (S_ISLNK(native.st_mode)) {
-    TRY(auto target, disk_.readlink(level.from.fd(), name));
+    TRY(auto target, disk_.readlink(source.dir, source.name));
     TRY(disk_.symlink(target, level.to.fd(), name));
   } else {
     TRY(disk_.mknod(level.to.fd(), name, native.st_mode & S_IFMT, native.st_rdev));
   }
-  return copy_attributes(level.from.fd(), level.to.fd(), name, native);
+  return copy_attributes(source, level.to.fd(), name);
 }
 
-Result<void> Export::copy_regular(Level& level, const std::string& name, const struct stat& native) {
+Result<void> Export::copy_regular(Level& level, const Source& source, const std::string& name) {
   {
-    TRY(auto from, disk_.open(level.from.fd(), name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+    TRY(auto from, disk_.open(source.dir, source.name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
     TRY(auto to, disk_.open(level.to.fd(), name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-    const auto size = static_cast<std::uint64_t>(native.st_size);
+    const auto size = static_cast<std::uint64_t>(source.native.st_size);
     TRY(copy_bytes(from.fd(), to.fd(), size));
     TRY(disk_.truncate(to.fd(), size));
   }
-  return copy_attributes(level.from.fd(), level.to.fd(), name, native);
+  return copy_attributes(source, level.to.fd(), name);
 }
 
 Result<void> Export::copy_bytes(int from, int to, std::uint64_t size) {
@@ -222,10 +276,12 @@ Result<void> Export::copy_bytes(int from, int to, std::uint64_t size) {
   return {};
 }
 
-/// `name` empty: of the two open files themselves. Owner, xattrs, mode, times: each after what disturbs it.
-Result<void> Export::copy_attributes(int from, int to, const std::string& name, const struct stat& native) {
+/// Empty names: of the two open directories themselves. Owner, xattrs, mode, times: each after what disturbs
+/// it.
+Result<void> Export::copy_attributes(const Source& source, int to, const std::string& name) {
+  const auto& native = source.native;
   TRY(disk_.chown_at(to, name, native.st_uid, native.st_gid).with("set owner"));
-  TRY(copy_xattrs(from, to, name));
+  TRY(copy_xattrs(source, to, name));
   if (!S_ISLNK(native.st_mode)) {
     TRY((name.empty() ? disk_.chmod(to, native.st_mode & 07777)
                       : disk_.chmod_at(to, name, native.st_mode & 07777))
@@ -235,11 +291,11 @@ Result<void> Export::copy_attributes(int from, int to, const std::string& name, 
   return disk_.set_times_at(to, name, times).with("set times");
 }
 
-Result<void> Export::copy_xattrs(int from, int to, const std::string& name) {
-  TRY(auto keys, disk_.list_xattr_at(from, name));
+Result<void> Export::copy_xattrs(const Source& source, int to, const std::string& name) {
+  TRY(auto keys, disk_.list_xattr_at(source.dir, source.name));
   for (const auto& key : keys) {
     if (layout::is_hidden(key)) continue;
-    TRY(auto value, disk_.get_xattr_at(from, name, key));
+    TRY(auto value, disk_.get_xattr_at(source.dir, source.name, key));
     TRY(disk_.set_xattr_at(to, name, key, value).with("set {}", key));
   }
   return {};

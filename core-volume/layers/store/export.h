@@ -15,11 +15,14 @@ struct ExportReport {
   std::uint64_t files = 0;  // everything else, each once
   std::uint64_t links = 0;  // further names of them
   std::uint64_t bytes = 0;  // copied; holes are not
+  /// Paths of what is on a brick that was not given; a directory stands for all below it.
+  std::vector<std::string> missing;
+  std::vector<std::uint32_t> sets;  // that were given
 };
 
 /// Copies the tree under the volume's root to `destination`, with hard links, owners, modes, times, xattrs
 /// (but none of Polder's), ACLs and holes. `bricks`: every set's brick (one of each is enough); all of one
-/// volume, else EINVAL. The destination is created, or empty (ENOTEMPTY), and outside of the bricks (EINVAL).
+/// volume, else EINVAL. Without one of them the rest is exported; the root's is needed (ENOENT). The destination is created, or empty (ENOTEMPTY), and outside of the bricks (EINVAL).
 /// EBUSY while a daemon has a brick. Blocks.
 Result<ExportReport> export_bricks(Disk& disk, const std::vector<std::string>& bricks,
                                    const std::string& destination);

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "core-volume/graph/volume_stack.h"
+
+#include "base/clock.h"
+#include "base/concurrency.h"
+#include "base/log.h"
+#include "base/on_worker.h"
+#include "core-volume/graph/resolve_transactions.h"
+#include "core-volume/layers/distribute/distribute_layer.h"
+
+namespace polder {
+namespace {
+
+constexpr auto kDrainPoll = std::chrono::milliseconds(10);
+
+}  // namespace
+
+VolumeStack::VolumeStack(Seams& seams, VolumeStackConfig config) : seams_(seams), config_(std::move(config)) {
+  placement_.set_table(config_.slots);
+  placement_.set_spread(config_.spread);
+}
+
+VolumeStack::~VolumeStack() = default;
+
+Task<Result<std::unique_ptr<VolumeStack>>> VolumeStack::start(Seams& seams, VolumeStackConfig config) {
+  auto stack = std::unique_ptr<VolumeStack>(new VolumeStack(seams, std::move(config)));
+  std::vector<Task<Result<void>>> starts;
+  for (const auto& [set, brick] : stack->config_.bricks) {
+    stack->gates_[set] = std::make_unique<PeerGate>();
+    starts.push_back(stack->start_brick(set));
+  }
+  auto outcomes = co_await fan_out(std::move(starts));
+  if (!stack->bricks_.contains(kRootSet)) {
+    const bool tried = stack->config_.bricks.contains(kRootSet);  // then it was the first
+    auto why = tried ? outcomes.front().error() : Error(EINVAL).with("the volume has no brick for its root");
+    (void)co_await stack->stop();  // the reason why it does not start says more
+    co_return why;
+  }
+  auto resolved = co_await stack->resolve();
+  if (!resolved) {
+    (void)co_await stack->stop();
+    co_return std::move(resolved).error().with("settle the transactions between the bricks");
+  }
+  stack->build_top();
+  co_await stack->weigh();
+  co_return stack;
+}
+
+Task<Result<void>> VolumeStack::start_brick(std::uint32_t set) {
+  auto config = config_.bricks.at(set);
+  config.placement = &placement_;
+  config.peers = this;
+  auto path = config.path;
+  auto brick = co_await Brick::start(seams_, std::move(config));
+  if (brick && (*brick)->identity().set != set) {
+    auto found = (*brick)->identity().set;
+    (void)co_await end_brick(*std::move(brick));
+    brick = Error(EINVAL).with("{} is the brick of set {}, not of set {}", path, found, set);
+  }
+  if (!brick) {
+    failures_[set] = brick.error().message();
+    gates_[set]->shut(failures_[set]);
+    co_return brick.error();
+  }
+  failures_.erase(set);
+  bricks_[set] = *std::move(brick);
+  gates_[set]->open(bricks_[set]->ordering());
+  co_return Result<void>();
+}
+
+Task<Result<void>> VolumeStack::resolve() {
+  std::map<std::uint32_t, SetPeer*> running;
+  for (const auto& [set, gate] : gates_)
+    if (gate->is_open()) running[set] = gate.get();
+  co_return co_await resolve_transactions(running);
+}
+
+/// Closing a brick writes to its disk.
+Task<Result<void>> VolumeStack::end_brick(std::shared_ptr<Brick> brick) {
+  auto stopped = co_await brick->stop();
+  auto path = brick->config().path;
+  co_await on_worker(seams_.workers, [&] { return brick.reset(), 0; });
+  co_return std::move(stopped).with("close brick {}", path);
+}
+
+Task<Result<void>> VolumeStack::stop() {
+  while (!bricks_.empty()) take_down(bricks_.begin()->first, "the volume stops");
+  Result<void> outcome;
+  while (!leaving_.empty()) {
+    auto set = leaving_.begin()->first;
+    while (busy(set) > 0) {
+      auto slept = co_await seams_.clock.sleep_for(kDrainPoll);
+      if (!slept) break;  // only when the daemon itself is cancelled
+    }
+    auto brick = std::move(leaving_.at(set));
+    leaving_.erase(set);
+    auto ended = co_await end_brick(std::move(brick));
+    if (outcome && !ended) outcome = std::move(ended);
+  }
+  co_return outcome;
+}
+
+// --- what is above
+
+FileOps& VolumeStack::top() {
+  if (distribute_) return *distribute_;
+  return root_brick().top();
+}
+
+void VolumeStack::on_invalidation(std::function<void(const Invalidation&)> listener) {
+  listener_ = std::move(listener);
+}
+
+/// A volume of one set has nothing between its users and the brick.
+void VolumeStack::build_top() {
+  auto tell = [this](const Invalidation& change) {
+    if (listener_) listener_(change);
+  };
+  if (config_.bricks.size() == 1) return root_brick().invalidations().on_invalidation(tell);
+  distribute_ = std::make_unique<DistributeLayer>(placement_);
+  distribute_->on_invalidation(tell);
+  for (const auto& [set, brick] : bricks_) attach(set);
+  for (const auto& [set, why] : failures_) distribute_->clear_child(set, why);
+}
+
+void VolumeStack::attach(std::uint32_t set) {
+  auto& brick = *bricks_.at(set);
+  distribute_->set_child(set, brick.top(), brick.invalidations());
+}
+
+SetPeer* VolumeStack::peer(std::uint32_t set) {
+  auto gate = gates_.find(set);
+  return gate == gates_.end() || !gate->second->is_open() ? nullptr : gate->second.get();
+}
+
+std::shared_ptr<Brick> VolumeStack::brick(std::uint32_t set) const {
+  auto found = bricks_.find(set);
+  return found == bricks_.end() ? nullptr : found->second;
+}
+
+// --- bricks that come and go
+
+/// Nothing new reaches it. What is under way ends with what its disk answers.
+void VolumeStack::take_down(std::uint32_t set, std::string why) {
+  auto brick = std::move(bricks_.at(set));
+  bricks_.erase(set);
+  if (distribute_) distribute_->clear_child(set, why);
+  gates_.at(set)->shut(why);
+  brick->locks().end_waits();
+  failures_[set] = std::move(why);
+  leaving_[set] = std::move(brick);
+}
+
+std::size_t VolumeStack::busy(std::uint32_t set) const {
+  const auto& brick = leaving_.at(set);
+  const auto holders = static_cast<std::size_t>(brick.use_count()) - 1;
+  return brick->under_way() + gates_.at(set)->under_way() + holders;
+}
+
+Task<bool> VolumeStack::left(std::uint32_t set) {
+  if (!leaving_.contains(set)) co_return true;
+  if (busy(set) > 0) co_return false;
+  auto brick = std::move(leaving_.at(set));
+  leaving_.erase(set);
+  auto ended = co_await end_brick(std::move(brick));
+  if (!ended) log::warning("{}", ended.error().message());
+  co_return true;
+}
+
+Task<Result<void>> VolumeStack::check(bool write) {
+  std::vector<std::shared_ptr<Brick>> asked;
+  std::vector<Task<Result<void>>> checks;
+  for (const auto& [set, brick] : bricks_) {
+    asked.push_back(brick);
+    checks.push_back(brick->check(write));
+  }
+  auto outcomes = co_await fan_out(std::move(checks));
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    if (outcomes[i]) continue;
+    const auto set = asked[i]->identity().set;
+    if (set == kRootSet) co_return outcomes[i];
+    log::error("brick {} is taken down: {}", asked[i]->config().path, outcomes[i].error().message());
+    take_down(set, outcomes[i].error().message());
+  }
+  co_return Result<void>();
+}
+
+Task<void> VolumeStack::start_failed() {
+  const auto failed = failures_;
+  std::vector<std::uint32_t> back;
+  for (const auto& [set, why] : failed) {
+    if (!co_await left(set)) continue;
+    auto started = co_await start_brick(set);
+    if (started) {
+      back.push_back(set);
+      continue;
+    }
+    // What is above still has the reason of the last time.
+    if (distribute_) distribute_->clear_child(set, failures_[set]);
+    if (failures_[set] != why) log::warning("brick of set {}: {}", set, failures_[set]);
+  }
+  if (back.empty()) co_return;
+  // Before they serve: names that a transaction has changed must not be seen as they were.
+  auto resolved = co_await resolve();
+  for (auto set : back) {
+    if (!resolved) {
+      take_down(set, resolved.error().message());
+      continue;
+    }
+    if (distribute_) attach(set);
+    log::info("brick {} runs again", bricks_.at(set)->config().path);
+  }
+}
+
+namespace {
+
+/// What a set may still take: nothing when less than its reserve is free, so that what is there can grow.
+double room_of(const VolumeSpace& space) {
+  constexpr double kReserve = 0.05;
+  constexpr double kReserveMax_bytes = 4.0 * (1u << 30);
+  constexpr double kReserveInodes = 0.01;
+  const auto size = static_cast<double>(space.blocks) * space.block_size;
+  const auto free = static_cast<double>(space.blocks_available) * space.block_size;
+  const auto reserve = std::min(size * kReserve, kReserveMax_bytes);
+  // btrfs has no table of inodes, and says 0 of 0.
+  const bool few_inodes = static_cast<double>(space.files_free) < kReserveInodes * space.files;
+  return few_inodes || free <= reserve ? 0 : free - reserve;
+}
+
+}  // namespace
+
+Task<void> VolumeStack::weigh() {
+  if (config_.bricks.size() == 1) co_return;
+  const auto asked = bricks_;
+  std::map<std::uint32_t, double> weights, free;
+  co_await on_worker(seams_.workers, [&] {
+    for (const auto& [set, brick] : asked) {
+      auto space = brick->store().statfs();
+      if (!space) continue;  // check() says more
+      weights[set] = room_of(*space);
+      free[set] = static_cast<double>(space->blocks_available) + 1;
+    }
+    return 0;
+  });
+  const bool all_full = std::ranges::none_of(weights, [](const auto& of) { return of.second > 0; });
+  // The very last bytes are used, too; then whoever is asked says ENOSPC.
+  if (!free.empty()) placement_.set_weights(all_full ? free : weights);
+}
+
+}  // namespace polder

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A volume of several sets as a whole: bricks that fail and come back, sets that join.
+#include "core-volume/graph/volume_stack.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core-volume/graph/volume_stack_test_support.h"
+#include "core-volume/layer/slots_for_new_objects.h"
+
+namespace polder {
+namespace {
+
+using testing::HasSubstr;
+
+/// Makes directories below the root until each of the volume's sets has `each`; by set.
+std::map<std::uint32_t, std::vector<Gfid>> directories_on_all(SimVolume& volume, std::size_t each = 1) {
+  Client client(volume);
+  std::map<std::uint32_t, std::vector<Gfid>> made;
+  for (int i = 0; i < 1000; ++i) {
+    auto enough = [&](const auto& of) { return of.second.size() >= each; };
+    if (made.size() == volume.stack->bricks().size() && std::ranges::all_of(made, enough)) return made;
+    auto gfid = must(client.mkdir(Gfid::root(), "d" + std::to_string(i))).gfid;
+    made[volume.stack->placement().set_of(gfid)].push_back(gfid);
+  }
+  ADD_FAILURE() << "new directories do not reach every set";
+  return made;
+}
+
+TEST(VolumeStack, AWholeVolumeLivesThroughRestartsAndKills) {
+  SimVolume volume;
+  auto directories = directories_on_all(volume);
+  Client client(volume);
+  for (const auto& [set, gfids] : directories) client.file(gfids[0], "file", "on " + std::to_string(set));
+  const auto before = client.dump();
+  volume.stop();
+  volume.start();
+  EXPECT_EQ(client.dump(), before);
+  volume.kill();
+  volume.start();
+  EXPECT_EQ(client.dump(), before);
+}
+
+TEST(VolumeStack, WhatIsOnABrickThatDoesNotStartIsEioAndTheRestWorks) {
+  SimVolume volume;
+  auto directories = directories_on_all(volume);
+  Client client(volume);
+  client.file(directories[1][0], "file", "data");
+  volume.stop();
+  must(volume.disk.rename(Disk::kNoDir, "/b1", Disk::kNoDir, "/gone"));
+  volume.start();
+  EXPECT_THAT(volume.stack->failures().at(1), HasSubstr("/b1"));
+  EXPECT_EQ(volume.stack->brick(1), nullptr);
+  auto failed = client.lookup(directories[1][0], "file");
+  ASSERT_TRUE(failed.failed_with(EIO));
+  EXPECT_THAT(failed.error().message(), HasSubstr("/b1"));
+  client.file(directories[2][0], "file", "more");
+  for (int i = 0; i < 50; ++i) {
+    auto made = client.mkdir(Gfid::root(), "while it is away " + std::to_string(i));
+    ASSERT_TRUE(made) << made.error().message();
+    EXPECT_NE(volume.stack->placement().set_of(made->gfid), 1U);
+  }
+  must(volume.disk.rename(Disk::kNoDir, "/gone", Disk::kNoDir, "/b1"));
+  volume.run_one(volume.stack->start_failed());
+  EXPECT_TRUE(volume.stack->failures().empty());
+  EXPECT_EQ(client.content(must(client.lookup(directories[1][0], "file")).gfid), "data");
+}
+
+TEST(VolumeStack, WithoutTheRootsBrickThereIsNoVolume) {
+  SimVolume volume;
+  volume.stop();
+  must(volume.disk.rename(Disk::kNoDir, "/b0", Disk::kNoDir, "/gone"));
+  auto started = volume.run_one(VolumeStack::start(volume.seams, volume.config));
+  ASSERT_FALSE(started);
+  EXPECT_THAT(started.error().message(), HasSubstr("/b0"));
+  must(volume.disk.rename(Disk::kNoDir, "/gone", Disk::kNoDir, "/b0"));
+  volume.start();
+}
+
+TEST(VolumeStack, ABrickInAnotherSetsPlaceIsRefused) {
+  SimVolume volume;
+  volume.stop();
+  std::swap(volume.config.bricks[1], volume.config.bricks[2]);
+  volume.start();
+  EXPECT_EQ(volume.stack->failures().size(), 2U);
+  EXPECT_THAT(volume.stack->failures().at(1), HasSubstr("set 2"));
+}
+
+TEST(VolumeStack, ABrickThatGoesWhileItRunsIsTakenDownAndComesBack) {
+  SimVolume volume;
+  auto directories = directories_on_all(volume);
+  Client client(volume);
+  client.file(directories[2][0], "file", "data");
+  EXPECT_TRUE(volume.run_one(volume.stack->check(true)));
+  EXPECT_TRUE(volume.stack->failures().empty());
+
+  must(volume.disk.rename(Disk::kNoDir, "/b2", Disk::kNoDir, "/gone"));  // as if it were unmounted
+  EXPECT_TRUE(volume.run_one(volume.stack->check(false)));
+  EXPECT_THAT(volume.stack->failures().at(2), HasSubstr("/b2"));
+  EXPECT_TRUE(client.lookup(directories[2][0], "file").failed_with(EIO));
+  client.file(directories[1][0], "file", "goes on");
+  {
+    auto held = volume.stack->brick(1);  // somebody who looks at another brick is not in the way
+    volume.run_one(volume.stack->start_failed());
+    EXPECT_EQ(volume.stack->failures().size(), 1U);
+  }
+  must(volume.disk.rename(Disk::kNoDir, "/gone", Disk::kNoDir, "/b2"));
+  volume.run_one(volume.stack->start_failed());
+  EXPECT_TRUE(volume.stack->failures().empty());
+  EXPECT_EQ(client.content(must(client.lookup(directories[2][0], "file")).gfid), "data");
+}
+
+TEST(VolumeStack, ABrickIsNotStartedAgainWhileSomebodyHasTheOldOne) {
+  SimVolume volume;
+  auto held = volume.stack->brick(2);
+  must(volume.disk.rename(Disk::kNoDir, "/b2", Disk::kNoDir, "/gone"));
+  must(volume.run_one(volume.stack->check(false)));
+  must(volume.disk.rename(Disk::kNoDir, "/gone", Disk::kNoDir, "/b2"));
+  volume.run_one(volume.stack->start_failed());
+  EXPECT_EQ(volume.stack->failures().size(), 1U);
+  held.reset();
+  volume.run_one(volume.stack->start_failed());
+  EXPECT_TRUE(volume.stack->failures().empty());
+}
+
+TEST(VolumeStack, TheRootsBrickThatGoesIsTheOwnersBusiness) {
+  SimVolume volume;
+  must(volume.disk.rename(Disk::kNoDir, "/b0", Disk::kNoDir, "/gone"));
+  auto well = volume.run_one(volume.stack->check(false));
+  ASSERT_FALSE(well);
+  EXPECT_THAT(well.error().message(), HasSubstr("/b0"));
+  EXPECT_NE(volume.stack->brick(0), nullptr);
+  must(volume.disk.rename(Disk::kNoDir, "/gone", Disk::kNoDir, "/b0"));
+}
+
+/// As the node does it.
+void add_set(SimVolume& volume, std::uint32_t set) {
+  auto config = volume.make_brick(set);
+  must(volume.run_one(volume.stack->add_set(set, config)));
+  auto slots = must(volume.run_one(volume.stack->plan_slots(set)));
+  volume.config.bricks[set] = config;
+  volume.config.slots = slots;
+  volume.run_one(volume.stack->hand_over(slots));
+}
+
+TEST(VolumeStack, ANewSetTakesNewDirectoriesAtOnceAndWhatIsThereStays) {
+  SimVolume volume(1);
+  Client client(volume);
+  for (int i = 0; i < 300; ++i) {
+    auto directory = must(client.mkdir(Gfid::root(), "old" + std::to_string(i))).gfid;
+    client.file(directory, "file", std::to_string(i));
+  }
+  const auto before = client.dump();
+  add_set(volume, 1);
+  EXPECT_EQ(client.dump(), before);
+  add_set(volume, 2);
+  EXPECT_EQ(client.dump(), before);
+  auto directories = directories_on_all(volume, 5);
+  for (const auto& [set, gfids] : directories) client.file(gfids[0], "file", "x");
+  const auto after = client.dump();
+  volume.kill();
+  volume.start();
+  EXPECT_EQ(client.dump(), after);
+}
+
+TEST(VolumeStack, ASetThatDoesNotJoinAfterAllLeavesTheVolumeAsItWas) {
+  SimVolume volume(1);
+  Client client(volume);
+  client.file(Gfid::root(), "file", "data");
+  auto config = volume.make_brick(1);
+  must(volume.run_one(volume.stack->add_set(1, config)));
+  volume.run_one(volume.stack->remove_set(1));
+  EXPECT_EQ(volume.stack->bricks().size(), 1U);
+  EXPECT_TRUE(volume.stack->failures().empty());
+  EXPECT_EQ(client.content(must(client.lookup(Gfid::root(), "file")).gfid), "data");
+  must(client.mkdir(Gfid::root(), "more"));
+  // And once more.
+  must(volume.run_one(volume.stack->add_set(1, config)));
+  auto missing = config;
+  missing.path = "/nowhere";
+  EXPECT_FALSE(volume.run_one(volume.stack->add_set(2, missing)));
+  EXPECT_TRUE(volume.stack->failures().empty());
+  must(volume.run_one(volume.stack->plan_slots(1)));
+  volume.run_one(volume.stack->remove_set(1));
+}
+
+TEST(VolumeStack, SlotsForNewObjectsAndUsedOnesAreNeverHandedOver) {
+  SimVolume volume(2);
+  Client client(volume);
+  std::set<std::uint16_t> used;
+  for (int i = 0; i < 100; ++i)
+    used.insert(must(client.mkdir(Gfid::root(), "d" + std::to_string(i))).gfid.slot());
+  const auto before = slots_for_new_objects(volume.stack->placement(), 0);
+  auto config = volume.make_brick(2);
+  must(volume.run_one(volume.stack->add_set(2, config)));
+  auto slots = must(volume.run_one(volume.stack->plan_slots(2)));
+  Placement planned;
+  planned.set_table(slots);
+  for (auto slot : used) {
+    Gfid gfid = Gfid::random(*volume.random, slot);
+    EXPECT_NE(planned.set_of(gfid), 2U);
+  }
+  EXPECT_EQ(slots_for_new_objects(planned, 0), before);
+  volume.config.bricks[2] = config;
+  volume.run_one(volume.stack->hand_over(slots));
+}
+
+}  // namespace
+}  // namespace polder

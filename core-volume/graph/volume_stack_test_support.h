@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// For tests of volumes of several sets: one node on virtual time and a simulated disk, a brick for each set.
+#pragma once
+#include "core-volume/graph/brick_test_support.h"
+#include "core-volume/graph/volume_stack.h"
+
+namespace polder {
+
+class SimVolume : public SimStack {
+ public:
+  explicit SimVolume(std::uint32_t sets = 3, Spread spread = Spread::kAuto, std::uint64_t seed = 1)
+      : random(make_seeded_random(seed)) {
+    config.slots = even_slots(sets);
+    config.spread = spread;
+    for (std::uint32_t set = 0; set < sets; ++set) config.bricks[set] = make_brick(set);
+    start();
+  }
+  ~SimVolume() override {
+    if (stack) stop();
+  }
+
+  FileOps& ops() override { return stack->top(); }
+
+  static std::string path_of(std::uint32_t set) { return "/b" + std::to_string(set); }
+  static Gfid id_of(std::uint32_t set) { return Gfid{{2, static_cast<std::uint8_t>(set)}}; }
+  /// Formats it, too.
+  BrickConfig make_brick(std::uint32_t set) {
+    must(disk.mkdir(Disk::kNoDir, path_of(set), 0700));
+    must(Brick::format(seams, path_of(set),
+                       {.volume = Gfid{{1}}, .brick = id_of(set), .set = set, .lineage = Gfid{{3}}}));
+    return {.path = path_of(set),
+            .volume = Gfid{{1}},
+            .brick = id_of(set),
+            .lock_grace = {},
+            .journal = {},
+            .ordering = {}};
+  }
+
+  void start() { stack = must(loop.run_until_done(VolumeStack::start(seams, config))); }
+  void stop() {
+    auto stopped = loop.run_until_done(stack->stop());
+    stack.reset();
+    must(std::move(stopped));
+  }
+  /// kill -9 of the process that has them all.
+  void kill() {
+    disk.freeze();
+    (void)loop.run_until_done(stack->stop());
+    stack.reset();
+    disk.kill();
+  }
+  template <typename T>
+  T run_one(Task<T> task) {
+    return loop.run_until_done(std::move(task));
+  }
+
+  SimDisk disk;
+  std::unique_ptr<Random> random;
+  std::unique_ptr<Workers> workers = make_inline_workers();
+  NoTransport transport;
+  HlcClock hlc{loop.clock()};
+  Seams seams{loop.clock(), *random, disk, transport, *workers, hlc};
+  VolumeStackConfig config;
+  std::unique_ptr<VolumeStack> stack;
+};
+
+}  // namespace polder
