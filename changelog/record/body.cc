@@ -104,6 +104,8 @@ void put_tx(const TxInfo& tx, changelog::Transaction& out) {
   out.set_number(tx.id.number);
   out.set_locks_tree(tx.locks_tree);
   for (auto set : tx.sets) out.add_sets(set);
+  out.set_mode(tx.mode);
+  out.set_displaced_mode(tx.displaced_mode);
 }
 
 /// Its phase is in the record's flags.
@@ -113,6 +115,8 @@ Result<void> get_tx(const changelog::Transaction& in, TxInfo& tx) {
   tx.id = {in.set(), in.number()};
   tx.locks_tree = in.locks_tree();
   tx.sets.assign(in.sets().begin(), in.sets().end());
+  tx.mode = in.mode();
+  tx.displaced_mode = in.displaced_mode();
   return {};
 }
 

@@ -40,7 +40,7 @@ enum class RecordKind : std::uint8_t {
   kMeta = 37,  // key, value: a fact about the volume that must travel with the log (read-only, superseded)
   // About changes of several sets (TxPhase).
   kTxAborted = 38,  // tx: what was prepared here does not happen
-  kTxClosed = 39,   // tx: of those that this set leads, all below this one are stable wherever they had a part
+  kTxClosed = 39,  // tx: of those that this set leads, all below this one are stable wherever they had a part
 };
 
 /// A change that touches several sets. Its number is an HLC of the leading set: unique there, and rising.
@@ -62,8 +62,11 @@ enum class TxPhase : std::uint8_t {
 struct TxInfo {
   TxId id;
   TxPhase phase = TxPhase::kNone;
-  bool locks_tree = false;              // a directory changes its parent
+  bool locks_tree = false;               // a directory changes its parent
   std::vector<std::uint32_t> sets = {};  // that have a part, the leading one included; of kDecided and kEcho
+  // Types (S_IFMT) of the objects, for sets that have a name of theirs only.
+  std::uint32_t mode = 0;
+  std::uint32_t displaced_mode = 0;
 };
 
 struct EntryName {

@@ -14,7 +14,7 @@ Brick::Brick(Seams& seams, BrickConfig config, std::unique_ptr<Store> store, std
       config_(std::move(config)),
       store_(std::move(store)),
       journal_(std::move(journal)),
-      ordering_(seams, *journal_, *store_, config_.ordering),
+      ordering_(seams, *journal_, *store_, config_.ordering, config_.placement, config_.peers),
       barrier_(ordering_, seams.clock),
       locks_(barrier_, seams.clock) {}
 
@@ -27,7 +27,10 @@ Task<Result<std::unique_ptr<Brick>>> Brick::start(Seams& seams, BrickConfig conf
   std::unique_ptr<Journal> journal;
   DiskFile place;
   CO_TRY(co_await on_worker(seams.workers, [&]() -> Result<void> {
-    StoreOptions options{.volume = config.volume, .brick = config.brick, .open_files = config.open_files};
+    StoreOptions options{.volume = config.volume,
+                         .brick = config.brick,
+                         .open_files = config.open_files,
+                         .placement = config.placement};
     TRY(store, Store::open(seams.disk, config.path, options));
     JournalIdentity identity{store->identity().lineage, store->identity().set, config.term};
     auto opened = Journal::open(seams, config.path + "/" + layout::kChangelog, identity, config.journal);

@@ -16,6 +16,8 @@ namespace polder {
 /// What stat(2) reports, by the leader's word: the same whichever brick, replica or site answers.
 struct FileAttr {
   Gfid gfid;
+  /// Below distribute only: the entry is here, the object on another set. Nothing but gfid and type is set.
+  bool elsewhere = false;
   std::uint32_t mode = 0;  // type and permission bits, as st_mode
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;

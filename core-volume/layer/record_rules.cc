@@ -133,6 +133,8 @@ Result<void> check_body(const Record& record) {
     case RecordKind::kClosed:
     case RecordKind::kApplied:
     case RecordKind::kMeta:
+    case RecordKind::kTxAborted:
+    case RecordKind::kTxClosed:
       return {};
   }
   return Error(EINVAL).with("unknown kind {}", static_cast<unsigned>(record.kind));

@@ -11,7 +11,9 @@
 // A set that finds kPrepared in its log at a start asks the leader: what the leader does not know did not
 // happen. Locks are held until then, so nobody sees a name in neither or both places.
 //
-// Loop thread only; one implementation, OrderingLayer. A set whose brick does not run has no peer.
+// Loop thread only; one implementation, OrderingLayer. Calls into a brick that is being stopped are its
+// owner's business: it lets nobody in and waits for those inside. A set whose brick does not run has no peer,
+// or one that answers EIO.
 #pragma once
 #include <optional>
 #include <string>
@@ -59,8 +61,14 @@ class SetPeer {
   virtual Task<Result<TxOutcome>> outcome(TxId id) = 0;
   /// Decided by this set and not closed, in order of their numbers.
   virtual std::vector<Record> open_decisions() = 0;
+  /// Parts of others' decisions that this set has applied and does not know to be closed.
+  virtual std::vector<Record> open_echoes() = 0;
+  /// Asks the leaders of what is prepared here, and drops what they do not know.
+  virtual Task<void> settle_prepared() = 0;
   /// After a power loss another set's log may have what this set's log has lost: it is decided once more.
   virtual Task<Result<void>> adopt(Record decided) = 0;
+  /// `set` has done its part of a decision of this one.
+  virtual void delivered(TxId id, std::uint32_t set) = 0;
   /// Whether this set's part of `id` is stable.
   virtual bool is_stable(TxId id) = 0;
   virtual void closed(std::uint32_t leader, std::uint64_t below) = 0;

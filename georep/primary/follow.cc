@@ -23,7 +23,7 @@ constexpr std::uint64_t kAhead_bytes = 32u << 20;
 /// About the log, or about this site: not for others.
 bool stays_here(RecordKind kind) {
   return kind == RecordKind::kMark || kind == RecordKind::kClosed || kind == RecordKind::kApplied ||
-         kind == RecordKind::kMeta;
+         kind == RecordKind::kMeta || kind == RecordKind::kTxAborted || kind == RecordKind::kTxClosed;
 }
 
 void append(CutPlan& plan, std::vector<Record> records, std::uint64_t index) {

@@ -55,6 +55,8 @@ void Touched::add(const Record& record) {
     case RecordKind::kClosed:
     case RecordKind::kApplied:
     case RecordKind::kMeta:
+    case RecordKind::kTxAborted:
+    case RecordKind::kTxClosed:
       return;
     default:
       break;

@@ -77,6 +77,8 @@ void MemoryTree::apply(const Record& record) {
     case RecordKind::kClosed:
     case RecordKind::kApplied:
     case RecordKind::kMeta:
+    case RecordKind::kTxAborted:
+    case RecordKind::kTxClosed:
       return;  // about the log, not the tree
   }
 }

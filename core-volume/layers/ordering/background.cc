@@ -13,11 +13,13 @@ Task<Result<void>> OrderingLayer::start() {
     TRY(found, store_.orphans());
     return {};
   }));
+  CO_TRY(co_await hold_prepared_again());
   orphans_.insert(found.begin(), found.end());
   grace_end_ = seams_.clock.boot_time() + options_.orphan_grace;
   auto executor = co_await asio::this_coro::executor;
   background_.spawn(executor, sync_loop());
   background_.spawn(executor, maintain_loop());
+  if (peers_) background_.spawn(executor, close_loop());
   if (!orphans_.empty())
     background_.spawn(executor, reap_after_grace());
   else
@@ -27,6 +29,7 @@ Task<Result<void>> OrderingLayer::start() {
 
 Task<Result<void>> OrderingLayer::stop() {
   co_await background_.stop();
+  transactions_.prepared.clear();  // it stays so in the log
   co_return co_await on_worker(seams_.workers, [&] { return journal_.sync(); });
 }
 
@@ -53,6 +56,8 @@ Task<void> OrderingLayer::maintain_loop() {
       TRY(note_again());
       return journal_.maintain();
     });
+    auto moved = co_await move_transaction_cursor();
+    if (!moved) log::warning("log of brick {}: {}", store_.path(), moved.error().message());
     if (dirty_) appended_.notify_all();  // by an operation that failed, and so told nobody
     if (!maintained) log::warning("log of brick {}: {}", store_.path(), maintained.error().message());
   }

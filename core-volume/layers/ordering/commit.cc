@@ -9,8 +9,16 @@
 
 namespace polder {
 
-OrderingLayer::OrderingLayer(Seams& seams, Journal& journal, Store& store, const OrderingOptions& options)
-    : seams_(seams), journal_(journal), store_(store), options_(options), opens_(seams.random.next() >> 8) {}
+OrderingLayer::OrderingLayer(Seams& seams, Journal& journal, Store& store, const OrderingOptions& options,
+                             const Placement* placement, SetPeers* peers)
+    : seams_(seams),
+      journal_(journal),
+      store_(store),
+      options_(options),
+      placement_(placement),
+      peers_(peers),
+      // Handles of different sets differ, as those of different runs do.
+      opens_(std::uint64_t{store.identity().set} << 48 | seams.random.next() >> 17) {}
 
 OrderingLayer::~OrderingLayer() = default;
 
@@ -50,8 +58,7 @@ Record OrderingLayer::begin(const OpContext& ctx, RecordKind kind, const Gfid& g
   return record;
 }
 
-/// Afterwards the record has an index exactly if its change has happened, or a part of a write has.
-Result<void> OrderingLayer::commit(Record& record, const Applying& how) {
+Result<void> OrderingLayer::append(Record& record) {
   if (auto at = broken_at_.load())
     return Error(EIO).with(
         "brick {} takes no changes since record {} could not be applied; restart its daemon", store_.path(),
@@ -59,6 +66,28 @@ Result<void> OrderingLayer::commit(Record& record, const Applying& how) {
   TRY(record.index, journal_.append(record));
   dirty_ = true;
   crash_point("ordering/after-append");
+  return {};
+}
+
+Result<void> OrderingLayer::apply_appended(const Record& record, const ApplyHints& hints) {
+  auto applied = store_.apply(record, hints);
+  if (!applied) {
+    broken_at_ = record.index;
+    log::error("brick {}: record {} ({}) could not be applied: {}", store_.path(), record.index,
+               to_string(record.kind), applied.error().message());
+    return std::move(applied).with("record {} of brick {}", record.index, store_.path());
+  }
+  crash_point("ordering/after-apply");
+  if (!journal_.applied(record.index)) {
+    std::lock_guard lock(unnoted_mutex_);
+    unnoted_.push_back(record.index);
+  }
+  return {};
+}
+
+/// Afterwards the record has an index exactly if its change has happened, or a part of a write has.
+Result<void> OrderingLayer::commit(Record& record, const Applying& how) {
+  TRY(append(record));
   auto applied = how.apply ? how.apply(record) : store_.apply(record, how.hints);
   if (!applied) return undo(record, how, std::move(applied).error());
   crash_point("ordering/after-apply");
@@ -153,6 +182,7 @@ Result<void> OrderingLayer::check_space(std::uint64_t bytes) {
 void OrderingLayer::finish(const OpContext& ctx, const Record& record) {
   if (record.index == 0) return;
   retries_.note(record);
+  noted(ctx.session, record.index);
   appended_.notify_all();
   tell(record, ctx.session);
   crash_point("ordering/before-reply");

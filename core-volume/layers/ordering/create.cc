@@ -4,9 +4,18 @@
 
 #include "base/on_worker.h"
 #include "base/random.h"
+#include "core-volume/layers/ordering/lead.h"
 #include "core-volume/layers/ordering/ordering.h"
 
 namespace polder {
+
+/// A new object on its way.
+struct OrderingLayer::Making {
+  EntryName entry;
+  StateOf state_of;
+  Record record;
+  bool elsewhere = false;  // not made: its slot is another set's
+};
 
 Task<Result<FileAttr>> OrderingLayer::mknod(const OpContext& ctx, Gfid parent, std::string_view name,
                                             const NewObject& object) {
@@ -35,22 +44,25 @@ Task<Result<FileAttr>> OrderingLayer::symlink(const OpContext& ctx, Gfid parent,
 
 Task<Result<FileAttr>> OrderingLayer::make(const OpContext& ctx, Gfid parent, std::string_view name,
                                            StateOf state_of) {
-  EntryName entry{parent, std::string(name)};
+  Making making{{parent, std::string(name)}, std::move(state_of), {}};
   Keys keys{name_key(parent, name), object_key(parent, KeyLocks::Mode::kShared)};
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (const auto* done = done_before(ctx)) {
     auto gfid = done->gfid;
+    if (!store_.owns(gfid)) co_return FileAttr{.gfid = gfid, .elsewhere = true};
     co_return co_await attr_on_worker(gfid);
   }
-  Record record;
   auto made = co_await on_worker(seams_.workers, [&]() -> Result<FileAttr> {
-    auto there = store_.lookup(parent, entry.name);
+    auto there = store_.lookup(parent, making.entry.name);
     if (there) return Error(EEXIST);
     if (!there.failed_with(ENOENT)) return std::move(there).error();
-    return make_on_worker(ctx, parent, entry.name, state_of, record);
+    return make_on_worker(ctx, making);
   });
-  finish(ctx, record);
-  if (made) hints_.learn(entry, {made->gfid, made->is_directory()});
+  if (making.elsewhere)
+    made = co_await make_elsewhere(ctx, making);
+  else
+    finish(ctx, making.record);
+  if (made) hints_.learn(making.entry, {made->gfid, made->is_directory()});
   co_return made;
 }
 
@@ -73,18 +85,32 @@ FileAttr attr_of_new_file(const Record& record) {
 
 }  // namespace
 
+/// A directory's slot spreads the load; a file lives where its directory does, unless that has become large.
+std::uint16_t OrderingLayer::slot_for(const Gfid& parent, const Store::DirectoryFacts& facts,
+                                      std::uint32_t mode) {
+  if (!placement_)
+    return S_ISDIR(mode) ? static_cast<std::uint16_t>(seams_.random.below(1 << 16)) : parent.slot();
+  // Some 16,000 names, by the size that the file system gives a directory.
+  constexpr std::uint64_t kLargeBytes = 512 << 10;
+  const auto spread = placement_->spread();
+  const bool away =
+      S_ISDIR(mode) || spread == Spread::kFiles || (spread == Spread::kAuto && facts.size > kLargeBytes);
+  return away ? placement_->choose_slot(seams_.random) : parent.slot();
+}
+
 /// The name is free and its key held.
-Result<FileAttr> OrderingLayer::make_on_worker(const OpContext& ctx, const Gfid& parent,
-                                               const std::string& name, const StateOf& state_of,
-                                               Record& record) {
+Result<FileAttr> OrderingLayer::make_on_worker(const OpContext& ctx, Making& making) {
+  auto& record = making.record;
+  const auto& parent = making.entry.parent;
   TRY(auto facts, store_.directory_facts(parent));
-  TRY(auto state, state_of({facts.mode, facts.gid, std::move(facts.default_acl)}));
+  TRY(auto state, making.state_of({facts.mode, facts.gid, facts.default_acl}));
   TRY(check_space(state.target.size()));
-  // A directory's slot spreads the load; a file lives where its directory does.
-  auto slot = S_ISDIR(state.mode) ? static_cast<std::uint16_t>(seams_.random.below(1 << 16)) : parent.slot();
+  const auto slot = slot_for(parent, facts, state.mode);
   record = begin(ctx, RecordKind::kCreate, Gfid::random(seams_.random, slot));
-  record.name = {parent, name};
+  record.name = making.entry;
   record.state = std::move(state);
+  making.elsewhere = !store_.owns(record.gfid);
+  if (making.elsewhere) return FileAttr();
   record.state.atime = record.state.mtime = time_from_ns(record.time_ns);
   Record undo;
   undo.kind = RecordKind::kUnlink;
@@ -96,6 +122,21 @@ Result<FileAttr> OrderingLayer::make_on_worker(const OpContext& ctx, const Gfid&
   return attr_after(record.gfid);
 }
 
+/// Nothing else can know the new object, so there is nothing to prepare.
+Task<Result<FileAttr>> OrderingLayer::make_elsewhere(const OpContext& ctx, Making& making) {
+  CO_TRY(peer(placement_->set_of(making.record.gfid)));
+  Led led(*this, RecordKind::kCreate);
+  const auto id = led.record.tx.id;
+  led.record = std::move(making.record);
+  led.record.tx.id = id;
+  led.record.tx.mode = led.record.state.mode & S_IFMT;
+  CO_TRY(auto attr, co_await decide(ctx, led));
+  if (attr) co_return *attr;
+  auto made = attr_of_new_file(led.record);
+  made.elsewhere = true;
+  co_return made;
+}
+
 Task<Result<Opened>> OrderingLayer::create(const OpContext& ctx, Gfid parent, std::string_view name,
                                            const NewObject& object, int flags) {
   NewObject wanted = object;
@@ -104,28 +145,37 @@ Task<Result<Opened>> OrderingLayer::create(const OpContext& ctx, Gfid parent, st
   StateOf state_of = [&](const ParentFacts& facts) { return state_of_new_object(ctx, facts, wanted); };
   Gfid existing;
   {
-    EntryName entry{parent, std::string(name)};
+    Making making{{parent, std::string(name)}, state_of, {}};
     Keys keys{name_key(parent, name), object_key(parent, KeyLocks::Mode::kShared)};
     CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
     if (const auto* done = done_before(ctx)) {
       bool created = done->kind == RecordKind::kCreate;
       auto gfid = done->gfid;
+      if (!store_.owns(gfid)) {
+        FileAttr there{.gfid = gfid, .elsewhere = true, .mode = S_IFREG};
+        co_return Opened{.attr = there, .handle = 0, .created = created};
+      }
       held.release();
       co_return co_await open_existing(ctx, gfid, flags & ~O_TRUNC, created);
     }
-    Record record;
     auto made = co_await on_worker(seams_.workers, [&]() -> Result<FileAttr> {
-      auto there = store_.lookup(parent, entry.name);
-      if (there.failed_with(ENOENT)) return make_on_worker(ctx, parent, entry.name, state_of, record);
+      auto there = store_.lookup(parent, making.entry.name);
+      if (there.failed_with(ENOENT)) return make_on_worker(ctx, making);
       if (there && (flags & O_EXCL)) return Error(EEXIST);
       return there;
     });
-    finish(ctx, record);
+    if (making.elsewhere) {
+      CO_TRY(auto attr, co_await make_elsewhere(ctx, making));
+      attr.elsewhere = true;
+      co_return Opened{.attr = attr, .handle = 0, .created = true};  // distribute opens it there
+    }
+    finish(ctx, making.record);
     if (!made) co_return std::move(made).error();
-    if (record.index != 0) {
-      hints_.learn(entry, {made->gfid, false});
+    if (making.record.index != 0) {
+      hints_.learn(making.entry, {made->gfid, false});
       co_return Opened{.attr = *made, .handle = opens_.add(ctx.session, made->gfid), .created = true};
     }
+    if (made->elsewhere) co_return Opened{.attr = *made, .handle = 0, .created = false};
     existing = made->gfid;
   }
   // Not with the name's key held: an unlink of this name waits for that one with the object's in its hand.

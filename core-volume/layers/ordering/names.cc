@@ -1,14 +1,27 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // OrderingLayer: link, unlink, rmdir.
 #include "base/on_worker.h"
+#include "core-volume/layers/ordering/lead.h"
 #include "core-volume/layers/ordering/ordering.h"
 
 namespace polder {
+
+namespace {
+
+Result<void> check_link_target(const FileAttr& target) {
+  if (target.is_directory()) return Error(EPERM);
+  if (target.nlink == 0) return Error(ENOENT);  // unlinked, only open
+  if (target.nlink >= kLinkMax) return Error(EMLINK);
+  return {};
+}
+
+}  // namespace
 
 Task<Result<FileAttr>> OrderingLayer::link(const OpContext& ctx, Gfid gfid, Gfid parent,
                                            std::string_view name) {
   CO_TRY(check_name(name));
   EntryName entry{parent, std::string(name)};
+  if (!store_.owns(gfid)) co_return co_await link_across(ctx, gfid, std::move(entry));
   Keys keys{name_key(parent, name), object_key(parent, KeyLocks::Mode::kShared),
             object_key(gfid, KeyLocks::Mode::kExclusive)};
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
@@ -19,10 +32,8 @@ Task<Result<FileAttr>> OrderingLayer::link(const OpContext& ctx, Gfid gfid, Gfid
     if (!there && !there.failed_with(ENOENT)) return std::move(there).error();
     TRY(store_.directory_facts(parent));  // refuses one that was removed
     TRY(auto target, store_.attr(gfid));
-    if (target.is_directory()) return Error(EPERM);
-    if (there) return Error(EEXIST);
-    if (target.nlink == 0) return Error(ENOENT);  // unlinked, only open
-    if (target.nlink >= kLinkMax) return Error(EMLINK);
+    if (there && !target.is_directory()) return Error(EEXIST);
+    TRY(check_link_target(target));
     TRY(check_space(0));
     record = begin(ctx, RecordKind::kLink, gfid);
     record.name = entry;
@@ -49,9 +60,10 @@ Task<Result<void>> OrderingLayer::rmdir(const OpContext& ctx, Gfid parent, std::
 struct OrderingLayer::Removal {
   EntryName entry;
   bool directory;
-  NameHints::Hint hint;  // what the name is thought to show; its key is held
-  bool open = false;     // that object is
-  bool wrong = false;    // the name shows something else: `hint` says what
+  NameHints::Hint hint;         // what the name is thought to show; its key is held
+  bool open = false;            // that object is
+  bool wrong = false;           // the name shows something else: `hint` says what
+  std::uint32_t elsewhere = 0;  // type of the object, which is on another set
 };
 
 /// The object must be locked together with its name, but only the name is known: guess, lock, look again.
@@ -71,6 +83,13 @@ Task<Result<void>> OrderingLayer::remove(const OpContext& ctx, Gfid parent, std:
     Record record;
     auto removed = co_await on_worker(seams_.workers, [&] { return remove_on_worker(ctx, removal, record); });
     if (removal.wrong) continue;
+    if (removal.elsewhere != 0) {
+      held.release();
+      auto across = co_await remove_across(ctx, removal);
+      removal.elsewhere = 0;
+      if (across.failed_with(EAGAIN)) continue;
+      co_return across;
+    }
     finish(ctx, record);
     hints_.forget(removal.entry);
     held.release();
@@ -88,6 +107,10 @@ Result<void> OrderingLayer::remove_on_worker(const OpContext& ctx, Removal& remo
     removal.wrong = true;
     return {};
   }
+  if (victim.elsewhere) {
+    removal.elsewhere = victim.mode & S_IFMT;
+    return {};
+  }
   if (removal.directory) {
     TRY(bool empty, store_.is_empty(victim.gfid));
     if (!empty) return Error(ENOTEMPTY);
@@ -96,6 +119,52 @@ Result<void> OrderingLayer::remove_on_worker(const OpContext& ctx, Removal& remo
   record.name = removal.entry;
   record.last_link = victim.nlink == 1;
   return commit(record, {.apply = {}, .hints = {.keep_object = removal.open}, .undo = {}});
+}
+
+// --- of objects on other sets
+
+/// EAGAIN: the name shows something else by now.
+Task<Result<void>> OrderingLayer::remove_across(const OpContext& ctx, const Removal& removal) {
+  Led led(*this, RecordKind::kUnlink);
+  led.record.gfid = removal.hint.gfid;
+  led.record.name = removal.entry;
+  led.record.tx.mode = removal.elsewhere;
+  CO_TRY(co_await prepare_all(led));
+  if (done_before(ctx)) {
+    co_await give_up(led);
+    co_return Result<void>();
+  }
+  if (removal.directory && !led.facts.object_empty) {
+    co_await give_up(led);
+    co_return Error(ENOTEMPTY);
+  }
+  led.record.last_link = led.facts.object->nlink == 1;
+  CO_TRY(co_await decide(ctx, led));
+  hints_.forget(removal.entry);
+  co_return Result<void>();
+}
+
+Task<Result<FileAttr>> OrderingLayer::link_across(const OpContext& ctx, Gfid gfid, EntryName entry) {
+  Led led(*this, RecordKind::kLink);
+  led.record.gfid = gfid;
+  led.record.name = entry;
+  auto prepared = co_await prepare_all(led);
+  if (prepared.failed_with(EAGAIN)) co_return Error(ESTALE);  // nothing but the object can have gone
+  // Sent again: the name is there, and was made by this very request.
+  if (!prepared && !(prepared.failed_with(EEXIST) && done_before(ctx))) co_return std::move(prepared).error();
+  if (done_before(ctx)) {
+    co_await give_up(led);
+    co_return FileAttr{.gfid = gfid, .elsewhere = true};
+  }
+  auto allowed = check_link_target(*led.facts.object);
+  if (!allowed) {
+    co_await give_up(led);
+    co_return std::move(allowed).error();
+  }
+  led.record.tx.mode = led.facts.object->mode & S_IFMT;
+  CO_TRY(auto attr, co_await decide(ctx, led));
+  hints_.learn(entry, {gfid, false});
+  co_return attr ? *attr : FileAttr{.gfid = gfid, .elsewhere = true};
 }
 
 }  // namespace polder

@@ -36,6 +36,7 @@ Task<Result<void>> OrderingLayer::release(const OpContext& ctx, Gfid gfid, Handl
 Task<Result<void>> OrderingLayer::end_session(const OpContext& ctx) {
   auto closed = opens_.remove_session(ctx.session);
   retries_.end_session(ctx.session);
+  session_index_.erase(ctx.session);
   for (const auto& gfid : closed) co_await reap_if_orphan(gfid);
   co_return Result<void>();
 }

@@ -4,6 +4,10 @@
 // So an operation that failed validation left nothing, and one that was appended happens, even after kill -9.
 // Reads take no key locks: the store shows them no half change.
 //
+// In a volume of several sets, a change that touches more than this one is a transaction (set_peer.h):
+// lead.cc where this set leads, participant.cc where it has a part, closing.cc for what outlives the
+// operation.
+//
 // Owned by the loop thread: open handles, the retry table, name hints. Durable after fsync() or sync(); the
 // log is synced at most `sync_interval` after any append.
 #pragma once
@@ -20,9 +24,11 @@
 #include "core-volume/layer/file_ops.h"
 #include "core-volume/layer/invalidation.h"
 #include "core-volume/layer/posix_rules.h"
+#include "core-volume/layer/set_peer.h"
 #include "core-volume/layers/ordering/name_hints.h"
 #include "core-volume/layers/ordering/open_files.h"
 #include "core-volume/layers/ordering/retry_table.h"
+#include "core-volume/layers/ordering/transactions.h"
 #include "core-volume/layers/store/store.h"
 
 namespace polder {
@@ -35,10 +41,12 @@ struct OrderingOptions {
   std::uint64_t retry_tail_records = 16384;             // of the log, read at start for the retry table
 };
 
-class OrderingLayer final : public FileOps, public InvalidationSource {
+class OrderingLayer final : public FileOps, public InvalidationSource, public SetPeer {
  public:
-  /// All references outlive the layer.
-  OrderingLayer(Seams& seams, Journal& journal, Store& store, const OrderingOptions& options);
+  /// All references outlive the layer. `placement` and `peers` are null where there is one set only, and ever
+  /// will be.
+  OrderingLayer(Seams& seams, Journal& journal, Store& store, const OrderingOptions& options,
+                const Placement* placement = nullptr, SetPeers* peers = nullptr);
   ~OrderingLayer() override;
 
   /// Redoes what was in flight when the last process ended, then starts the background work. Before any
@@ -94,11 +102,33 @@ class OrderingLayer final : public FileOps, public InvalidationSource {
   Task<Result<void>> sync(const OpContext& ctx) override;
   Task<Result<void>> replay(const OpContext& ctx, std::span<const Record> records) override;
 
+  // SetPeer (participant.cc, closing.cc).
+  Task<Result<Shown>> peek(EntryName entry) override;
+  Task<Result<EntryName>> parent_of(Gfid directory) override;
+  Task<Result<TxFacts>> prepare(Record intended, bool tree_only) override;
+  Task<Result<std::optional<FileAttr>>> commit(Record decided, std::uint64_t closed_below) override;
+  Task<void> abort(TxId id) override;
+  Task<Result<TxOutcome>> outcome(TxId id) override;
+  std::vector<Record> open_decisions() override;
+  std::vector<Record> open_echoes() override;
+  Task<Result<void>> adopt(Record decided) override;
+  Task<void> settle_prepared() override;
+  void delivered(TxId id, std::uint32_t set) override;
+  bool is_stable(TxId id) override;
+  void closed(std::uint32_t leader, std::uint64_t below) override;
+  Task<Result<void>> sync_session(std::uint32_t session) override;
+
+  /// Transactions that are prepared or decided and not closed: 0 when the set is at rest.
+  std::size_t open_transactions() const {
+    return transactions_.prepared.size() + transactions_.decisions.size() + transactions_.leading.size();
+  }
+
   /// Whether some session has the object open.
   bool is_open(const Gfid& gfid) const { return opens_.is_open(gfid); }
 
  private:
   using Keys = std::vector<KeyLocks::Key>;
+  struct Led;  // lead.h
   /// How a record is applied, where it is not just Store::apply(record).
   struct Applying {
     std::function<Result<void>(const Record&)> apply;  // empty: Store::apply with the hints
@@ -115,6 +145,9 @@ class OrderingLayer final : public FileOps, public InvalidationSource {
   // On a worker, with the keys held (commit.cc).
   Record begin(const OpContext& ctx, RecordKind kind, const Gfid& gfid);
   Result<void> commit(Record& record, const Applying& how = {});
+  // The same in two steps, with other sets between them. After the second has failed: no more changes.
+  Result<void> append(Record& record);
+  Result<void> apply_appended(const Record& record, const ApplyHints& hints);
   Result<void> undo(Record& failed, const Applying& how, Error why);
   Result<void> note_again();
   Result<FileAttr> attr_after(const Gfid& gfid);
@@ -129,17 +162,23 @@ class OrderingLayer final : public FileOps, public InvalidationSource {
   // Making (create.cc).
   using StateOf = std::function<Result<ObjectState>(const ParentFacts&)>;
   Task<Result<FileAttr>> make(const OpContext& ctx, Gfid parent, std::string_view name, StateOf state_of);
-  Result<FileAttr> make_on_worker(const OpContext& ctx, const Gfid& parent, const std::string& name,
-                                  const StateOf& state_of, Record& record);
+  struct Making;
+  Result<FileAttr> make_on_worker(const OpContext& ctx, Making& making);
+  std::uint16_t slot_for(const Gfid& parent, const Store::DirectoryFacts& facts, std::uint32_t mode);
+  Task<Result<FileAttr>> make_elsewhere(const OpContext& ctx, Making& making);
   Task<Result<Opened>> open_existing(const OpContext& ctx, Gfid gfid, int flags, bool created);
 
   // Names (names.cc, rename.cc).
   Task<Result<void>> remove(const OpContext& ctx, Gfid parent, std::string_view name, bool directory);
   struct Removal;
   Result<void> remove_on_worker(const OpContext& ctx, Removal& removal, Record& record);
+  Task<Result<void>> remove_across(const OpContext& ctx, const Removal& removal);
+  Task<Result<FileAttr>> link_across(const OpContext& ctx, Gfid gfid, EntryName entry);
   struct Renaming;
   Keys keys_of(const Renaming& renaming) const;
   Result<void> rename_on_worker(const OpContext& ctx, Renaming& renaming, Record& record);
+  Task<Result<void>> rename_across(const OpContext& ctx, const Renaming& renaming);
+  Task<Result<void>> rename_prepared(const OpContext& ctx, Led& led, const Renaming& renaming);
   Result<RenameFacts> rename_facts(const Renaming& renaming, const FileAttr& source,
                                    const std::optional<FileAttr>& target);
 
@@ -165,6 +204,41 @@ class OrderingLayer final : public FileOps, public InvalidationSource {
   Result<void> replay_on_worker(std::vector<Record>& records, const std::vector<ApplyHints>& hints);
   Result<void> check_replayed(const Record& record);
 
+  // Transactions: this set's part (participant.cc).
+  std::uint32_t set() const { return store_.identity().set; }
+  Keys keys_here(const Record& record) const;
+  std::vector<std::string> hidden_by(const Record& record) const;
+  Result<TxFacts> facts_here(const Record& intended);
+  Result<std::optional<FileAttr>> object_facts(const Gfid& gfid, bool& empty);
+  void hold(Record intended, KeyLocks::Guard held);
+  void let_go(const TxId& id);
+  Task<Result<void>> apply_echo(const Record& decided);
+  void forget_hints(const Record& record);
+  Task<Result<void>> log_only(Record& record);
+  void noted(std::uint32_t session, std::uint64_t index);
+
+  // Transactions that this set leads (lead.cc). prepare_all, decide; or prepare_all, give_up.
+  Result<SetPeer*> peer(std::uint32_t set) const;
+  std::vector<std::uint32_t> sets_of(const Record& record) const;
+  Task<Result<void>> prepare_all(Led& led);
+  Task<Result<void>> prepare_each(Led& led);
+  Task<void> give_up(Led& led);
+  Task<Result<std::optional<FileAttr>>> decide(const OpContext& ctx, Led& led);
+  Task<Result<std::optional<FileAttr>>> carry_out(const OpContext& ctx, Led& led);
+  Task<void> deliver(const Record& record, std::uint32_t set, std::optional<FileAttr>& attr);
+  Task<Result<bool>> is_above_across(Gfid above, Gfid gfid);
+
+  // Transactions that outlive their operation (closing.cc).
+  std::uint64_t closed_below() const;
+  Task<void> close_loop();
+  Task<void> redeliver();
+  bool can_close(const TxTable::Decision& decision) const;
+  Task<Result<void>> close_decisions();
+  Task<Result<void>> move_transaction_cursor();
+  Result<void> load_transactions();
+  void note_transaction(const Record& record);
+  Task<Result<void>> hold_prepared_again();
+
   // Recovery (recovery.cc).
   struct Recovery;
   Result<void> recover();
@@ -184,6 +258,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource {
   Journal& journal_;
   Store& store_;
   const OrderingOptions options_;
+  const Placement* const placement_;
+  SetPeers* const peers_;
 
   // The loop thread's.
   KeyLocks locks_;
@@ -194,6 +270,12 @@ class OrderingLayer final : public FileOps, public InvalidationSource {
   std::set<Gfid> orphans_;  // without a name, kept for open handles or for the grace time
   nanoseconds grace_end_{};
   Event appended_;
+  TxTable transactions_;
+  HiddenNames hidden_;
+  Event decided_;
+  std::unordered_map<std::uint32_t, std::uint64_t> session_index_;  // last record of each session
+  std::vector<std::pair<TxId, Keys>> restored_locks_;               // of a start
+  std::uint64_t transaction_cursor_ = 0;
   TaskGroup background_{"ordering"};
 
   // Shared by workers.

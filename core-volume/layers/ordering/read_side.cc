@@ -8,6 +8,9 @@ namespace polder {
 Task<Result<FileAttr>> OrderingLayer::lookup(const OpContext&, Gfid parent, std::string_view name) {
   CO_TRY(check_name(name));
   EntryName entry{parent, std::string(name)};
+  if (hidden_.any()) {
+    CO_TRY(co_await hidden_.wait_for(name_key(parent, name).key));
+  }
   auto attr = co_await on_worker(seams_.workers, [&] { return store_.lookup(parent, entry.name); });
   if (attr) hints_.learn(entry, {attr->gfid, attr->is_directory()});
   co_return attr;
@@ -23,6 +26,9 @@ Task<Result<std::string>> OrderingLayer::readlink(const OpContext&, Gfid gfid) {
 
 Task<Result<DirectoryPage>> OrderingLayer::readdir(const OpContext&, Gfid gfid, std::uint64_t cookie,
                                                    std::uint32_t max_entries, bool with_attributes) {
+  if (hidden_.any()) {
+    CO_TRY(co_await hidden_.wait_for(object_key(gfid, KeyLocks::Mode::kShared).key));
+  }
   co_return co_await on_worker(seams_.workers,
                                [&] { return store_.list(gfid, cookie, max_entries, with_attributes); });
 }
@@ -72,12 +78,20 @@ Task<Result<void>> OrderingLayer::set_lock(const OpContext&, Gfid, const FileLoc
   co_return Error(ENOSYS).with("locks need a locks layer above");
 }
 
-Task<Result<void>> OrderingLayer::fsync(const OpContext&, Gfid gfid, bool data_only) {
-  co_return co_await on_worker(seams_.workers, [&]() -> Result<void> {
+Task<Result<void>> OrderingLayer::fsync(const OpContext& ctx, Gfid gfid, bool data_only) {
+  CO_TRY(co_await on_worker(seams_.workers, [&]() -> Result<void> {
     // Bytes first: once the log is stable, whatever it says of them must be on disk.
     TRY(store_.fsync(gfid, data_only));
     return journal_.sync();
-  });
+  }));
+  if (!placement_ || placement_->is_single()) co_return Result<void>();
+  const auto sets = placement_->sets();
+  for (auto other : sets) {
+    if (other == set()) continue;
+    CO_TRY(auto* with_changes, peer(other));
+    CO_TRY(co_await with_changes->sync_session(ctx.session));
+  }
+  co_return Result<void>();
 }
 
 Task<Result<void>> OrderingLayer::sync(const OpContext&) {

@@ -64,6 +64,7 @@ Result<void> OrderingLayer::recover() {
               records.back().index, recovery.same_boot ? "" : ", after another boot");
   }
   TRY(store_.remember_boot());
+  TRY(load_transactions());
   return load_retries(recovery);
 }
 
@@ -95,7 +96,7 @@ Result<void> OrderingLayer::load_retries(const Recovery& recovery) {
     if (!record) return {};
     seams_.hlc.observe_own(record->hlc);
     seams_.hlc.observe_own({record->time_ns});
-    if (!recovery.bytes_lost.contains(record->index)) retries_.note(*record);
+    if (!recovery.bytes_lost.contains(record->index) && record->is_history()) retries_.note(*record);
   }
 }
 

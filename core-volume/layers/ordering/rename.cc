@@ -6,7 +6,10 @@
 //    asked.
 // 2. On a worker: look again. A wrong guess is replaced by the truth, and all begins anew.
 // 3. Decide by POSIX's rules, append, apply.
+//
+// Across sets the same three steps are a transaction.
 #include "base/on_worker.h"
+#include "core-volume/layers/ordering/lead.h"
 #include "core-volume/layers/ordering/ordering.h"
 
 namespace polder {
@@ -16,7 +19,8 @@ struct OrderingLayer::Renaming {
   unsigned flags;
   NameHints::Hint source, target;  // thought to be there; nil: free
   bool target_open = false;
-  bool wrong = false;  // the hints were, and are right now
+  bool wrong = false;   // the hints were, and are right now
+  bool across = false;  // other sets have a part in it
 
   bool moves_directory() const { return from.parent != to.parent && (source.directory || target.directory); }
 };
@@ -37,6 +41,7 @@ Task<Result<void>> OrderingLayer::rename(const OpContext& ctx, Gfid from_parent,
   CO_TRY(check_name(from_name));
   CO_TRY(check_name(to_name));
   Renaming renaming{{from_parent, std::string(from_name)}, {to_parent, std::string(to_name)}, flags, {}, {}};
+  if (!store_.owns(from_parent)) co_return co_await rename_across(ctx, renaming);
   renaming.source = hints_.find(renaming.from);
   renaming.target = hints_.find(renaming.to);
   while (true) {
@@ -48,6 +53,10 @@ Task<Result<void>> OrderingLayer::rename(const OpContext& ctx, Gfid from_parent,
     auto renamed =
         co_await on_worker(seams_.workers, [&] { return rename_on_worker(ctx, renaming, record); });
     if (renaming.wrong) continue;
+    if (renaming.across) {
+      held.release();
+      co_return co_await rename_across(ctx, renaming);
+    }
     finish(ctx, record);
     if (record.index != 0) {
       hints_.learn(renaming.to, renaming.source);
@@ -75,6 +84,10 @@ Result<void> OrderingLayer::rename_on_worker(const OpContext& ctx, Renaming& ren
     return {};
   }
 
+  const bool several = placement_ && !placement_->is_single();
+  renaming.across =
+      several && (source.elsewhere || (target && target->elsewhere) || renaming.moves_directory());
+  if (renaming.across) return {};
   TRY(store_.directory_facts(renaming.to.parent));  // refuses one that was removed
   TRY(auto facts, rename_facts(renaming, source, target));
   TRY(auto action, check_rename(facts, renaming.flags));
@@ -115,6 +128,60 @@ Result<bool> OrderingLayer::is_above(const Gfid& above, Gfid gfid) {
     gfid = entry.parent;
   }
   return Error(EUCLEAN).with("the way from directory {} to the root does not end", gfid.hex());
+}
+
+/// This set has the target's directory, and leads.
+Task<Result<void>> OrderingLayer::rename_across(const OpContext& ctx, const Renaming& renaming) {
+  while (true) {
+    CO_TRY(auto* from_set, peer(placement_->set_of(renaming.from.parent)));
+    CO_TRY(auto source, co_await from_set->peek(renaming.from));
+    CO_TRY(auto target, co_await peek(renaming.to));
+    if (source.gfid.is_nil()) {
+      // Sent again, after it had happened.
+      co_return done_before(ctx) ? Result<void>() : Result<void>(Error(ENOENT));
+    }
+    Led led(*this, RecordKind::kRename);
+    led.record.gfid = source.gfid;
+    led.record.name = renaming.from;
+    led.record.to = renaming.to;
+    led.record.displaced = target.gfid;
+    led.record.tx.mode = source.mode;
+    led.record.tx.displaced_mode = target.mode;
+    led.locks_tree =
+        renaming.from.parent != renaming.to.parent && (S_ISDIR(source.mode) || S_ISDIR(target.mode));
+    auto prepared = co_await prepare_all(led);
+    if (prepared.failed_with(EAGAIN)) continue;
+    if (!prepared) co_return prepared;
+    auto renamed = co_await rename_prepared(ctx, led, renaming);
+    co_return renamed;
+  }
+}
+
+Task<Result<void>> OrderingLayer::rename_prepared(const OpContext& ctx, Led& led, const Renaming& renaming) {
+  RenameFacts facts{
+      .source = *led.facts.object, .target = led.facts.displaced, .target_empty = led.facts.displaced_empty};
+  if (led.record.displaced == led.record.gfid) facts.target = facts.source;
+  auto decide_what = [&]() -> Task<Result<RenameAction>> {
+    if (led.locks_tree && facts.source.is_directory()) {
+      CO_TRY(facts.source_above_target, co_await is_above_across(facts.source.gfid, renaming.to.parent));
+    }
+    if (led.locks_tree && facts.target && facts.target->is_directory()) {
+      CO_TRY(facts.target_above_source, co_await is_above_across(facts.target->gfid, renaming.from.parent));
+    }
+    co_return check_rename(facts, renaming.flags);
+  };
+  const bool done = done_before(ctx) != nullptr;
+  auto action = co_await decide_what();
+  if (done || !action || *action == RenameAction::kNothing) {
+    co_await give_up(led);
+    if (done || action) co_return Result<void>();
+    co_return std::move(action).error();
+  }
+  led.record.exchange = *action == RenameAction::kExchange;
+  led.record.last_link = *action == RenameAction::kReplace && facts.target->nlink == 1;
+  CO_TRY(co_await decide(ctx, led));
+  forget_hints(led.record);
+  co_return Result<void>();
 }
 
 }  // namespace polder

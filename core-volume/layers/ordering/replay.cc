@@ -62,6 +62,9 @@ Task<Result<void>> OrderingLayer::replay(const OpContext& ctx, std::span<const R
 
 Result<void> OrderingLayer::check_replayed(const Record& record) {
   TRY(check_record(record));
+  if (!record.is_history())
+    return Error(EINVAL).with("record {} ({}) is of a set's own business", record.index,
+                              to_string(record.kind));
   if (record.kind == RecordKind::kWrite && record.length != 0 && record.data.empty())
     return Error(EINVAL).with("record {} (write) has no data: nothing could be replayed", record.index);
   return {};

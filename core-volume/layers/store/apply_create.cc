@@ -21,25 +21,26 @@ layout::Meta meta_of_new(const Record& record) {
 Result<void> Store::apply_create(const Record& record) {
   const bool named = !record.name.parent.is_nil();
   const bool is_directory = S_ISDIR(record.state.mode);
+  const bool ours = owns(record.gfid);
   FdRef parent;
   if (named) {
-    auto dir = shared_directory(record.name.parent);
-    if (!dir && !dir.failed_with(ESTALE)) return std::move(dir).error();
+    TRY(parent, place(record.name, record.gfid, record.state.mode, true));
     // Folded again, and the parent went later: so this name did too. The object may have another name.
-    if (!dir) return restate(record);
-    parent = std::move(*dir);
+    if (!parent && owns(record.name.parent)) return ours ? restate(record) : Result<void>();
   }
-  auto made = make_object(record);
-  if (made.failed_with(EEXIST)) made = restate(record);
-  TRY(std::move(made).with("make object {}", record.gfid.hex()));
-  crash_point("store/after-index-link");
-  if (!named) return {};
+  if (ours) {
+    auto made = make_object(record);
+    if (made.failed_with(EEXIST)) made = restate(record);
+    TRY(std::move(made).with("make object {}", record.gfid.hex()));
+    crash_point("store/after-index-link");
+  }
+  if (!parent) return {};  // make_directory() has noted where its entry is
   auto lock = stripes_.exclusive({Stripes::name(record.name.parent, record.name.name),
                                   Stripes::object(record.name.parent), Stripes::object(record.gfid)});
-  TRY(set_name(parent, record.name, record.gfid, is_directory));
+  TRY(set_name(parent, record.name, record.gfid, record.state.mode & S_IFMT));
   crash_point("store/after-name-link");
   TRY(touch(parent, record.name.parent, record.time_ns));
-  if (!is_directory) return {};
+  if (!is_directory || !ours) return {};
   TRY(auto dir, directory(record.gfid));
   return disk_.set_xattr(dir->fd(), layout::kParentKey, layout::pack_parent(record.name));
 }
@@ -115,44 +116,52 @@ Result<void> Store::restate(const Record& record) {
 }
 
 Result<void> Store::apply_link(const Record& record) {
-  auto parent = shared_directory(record.name.parent);
-  if (parent.failed_with(ESTALE)) return {};
-  if (!parent) return std::move(parent).error();
+  TRY(auto parent, place(record.name, record.gfid, record.tx.mode, true));
+  if (!parent && owns(record.name.parent)) return {};
   auto lock = stripes_.exclusive({Stripes::name(record.name.parent, record.name.name),
                                   Stripes::object(record.name.parent), Stripes::object(record.gfid)});
-  TRY(set_name_if_exists(*parent, record.name, record.gfid));
-  crash_point("store/after-name-link");
-  TRY(touch(*parent, record.name.parent, record.time_ns));
+  if (parent) {
+    TRY(set_name_if_exists(parent, record.name, record.gfid, record.tx.mode));
+    crash_point("store/after-name-link");
+    TRY(touch(parent, record.name.parent, record.time_ns));
+  }
   return stamp(record.gfid, record.time_ns);
 }
 
-Result<void> Store::set_name_if_exists(const FdRef& dir, const EntryName& at, const Gfid& gfid) {
+Result<void> Store::set_name_if_exists(const FdRef& dir, const EntryName& at, const Gfid& gfid,
+                                       std::uint32_t type) {
+  if (!owns(gfid)) return set_name(dir, at, gfid, type);
   auto object = locate(gfid);
   if (object.failed_with(ESTALE)) return {};
   if (!object) return std::move(object).error();
-  const bool is_directory = object->is(S_IFDIR);
-  TRY(set_name(dir, at, gfid, is_directory));
-  if (!is_directory) return {};
+  TRY(set_name(dir, at, gfid, object->native.st_mode & S_IFMT));
+  if (!object->is(S_IFDIR)) return {};
   return disk_.set_xattr(object->fd->fd(), layout::kParentKey, layout::pack_parent(at));
 }
 
 /// The name shows the object afterwards, whatever it showed before.
-Result<void> Store::set_name(const FdRef& dir, const EntryName& at, const Gfid& gfid, bool is_directory) {
+Result<void> Store::set_name(const FdRef& dir, const EntryName& at, const Gfid& gfid, std::uint32_t type) {
+  if (type == S_IFDIR || !owns(gfid)) return set_mark(dir, at, gfid, type);
   auto hex = gfid.hex();
-  if (is_directory) {
-    set_orphan_directory(gfid, false);
-    auto tmp_name = hex + ".entry";
-    (void)disk_.unlink(tmp_.fd(), tmp_name);
-    TRY(disk_.symlink("../" + hex, tmp_.fd(), tmp_name));
-    TRY(disk_.set_xattr_at(tmp_.fd(), tmp_name, layout::kDirKey, layout::pack_dir_mark(gfid)));
-    return move_into_place(tmp_name, dir, at, gfid);
-  }
   TRY(auto index_dir, index(gfid, false));
   auto linked = disk_.link(index_dir->fd(), hex, dir->fd(), at.name);
   if (!linked.failed_with(EEXIST)) return linked;
   auto tmp_name = hex + ".link";
   (void)disk_.unlink(tmp_.fd(), tmp_name);
   TRY(disk_.link(index_dir->fd(), hex, tmp_.fd(), tmp_name));
+  return move_into_place(tmp_name, dir, at, gfid);
+}
+
+/// An entry that is a symlink, known by its mark: of a directory, or of what is on another set.
+Result<void> Store::set_mark(const FdRef& dir, const EntryName& at, const Gfid& gfid, std::uint32_t type) {
+  auto hex = gfid.hex();
+  if (type == S_IFDIR) set_orphan_directory(gfid, false);
+  auto tmp_name = hex + ".entry";
+  (void)disk_.unlink(tmp_.fd(), tmp_name);
+  TRY(disk_.symlink("../" + hex, tmp_.fd(), tmp_name));
+  TRY(type == S_IFDIR ? disk_.set_xattr_at(tmp_.fd(), tmp_name, layout::kDirKey, layout::pack_dir_mark(gfid))
+                      : disk_.set_xattr_at(tmp_.fd(), tmp_name, layout::kEntryKey,
+                                           layout::pack_entry_mark({gfid, type})));
   return move_into_place(tmp_name, dir, at, gfid);
 }
 
@@ -169,6 +178,7 @@ Result<void> Store::move_into_place(const std::string& tmp_name, const FdRef& di
 /// A directory's times after a name in it changed: those of the newest record. The native mtime, which the
 /// change has set to the kernel's time, differs from Meta's, so it is the ctime as well.
 Result<void> Store::touch(const FdRef& dir, const Gfid& gfid, std::uint64_t time_ns) {
+  if (!owns(gfid)) return {};  // names away from home: the directory's times are its own set's
   listings_.changed(gfid);
   timespec times[2] = {{0, UTIME_OMIT}, layout::to_timespec(directory_times_.newest(gfid, time_ns))};
   return disk_.set_times(dir->fd(), times);

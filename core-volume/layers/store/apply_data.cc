@@ -16,6 +16,7 @@ constexpr std::size_t kCopyBytes = 1 << 20;
 
 Result<void> Store::apply(const Record& record, const ApplyHints& hints) {
   TRY(refuse_if_read_only());
+  if (record.tx.phase == TxPhase::kPrepared) return {};  // nothing has happened
   switch (record.kind) {
     case RecordKind::kWrite:
       return apply_write(record, record.data.bytes());
@@ -45,6 +46,8 @@ Result<void> Store::apply(const Record& record, const ApplyHints& hints) {
     case RecordKind::kMark:
     case RecordKind::kRestored:
     case RecordKind::kClosed:
+    case RecordKind::kTxAborted:
+    case RecordKind::kTxClosed:
       return {};  // about the log, not about the tree
   }
   return Error(EUCLEAN).with("record {} has unknown kind {}", record.index, static_cast<int>(record.kind));

@@ -17,7 +17,7 @@ Result<FdRef> or_null(Result<FdRef> dir) {
 
 Result<void> Store::apply_unlink(const Record& record, const ApplyHints& hints) {
   const auto& at = record.name;
-  TRY(auto parent, or_null(shared_directory(at.parent)));
+  TRY(auto parent, place(at, record.gfid, record.tx.mode, false));
   auto lock = stripes_.exclusive(
       {Stripes::name(at.parent, at.name), Stripes::object(at.parent), Stripes::object(record.gfid)});
   if (parent) {
@@ -30,6 +30,8 @@ Result<void> Store::apply_unlink(const Record& record, const ApplyHints& hints) 
       crash_point("store/after-name-unlink");
     }
     TRY(touch(parent, at.parent, record.time_ns));
+  } else if (record.last_link && hints.keep_object && owns(record.gfid)) {
+    TRY(mark_orphan(record.gfid));  // a directory whose entry is on another set
   }
   return drop_object(record.gfid, record.last_link, record.time_ns, hints);
 }
@@ -69,8 +71,8 @@ Result<void> Store::remove_index_link(const Gfid& gfid) {
 }
 
 Result<void> Store::apply_rename(const Record& record, const ApplyHints& hints) {
-  TRY(auto from_dir, or_null(shared_directory(record.name.parent)));
-  TRY(auto to_dir, or_null(shared_directory(record.to.parent)));
+  TRY(auto from_dir, place(record.name, record.gfid, record.tx.mode, false));
+  TRY(auto to_dir, place(record.to, record.gfid, record.tx.mode, true));
   std::vector<unsigned> stripes{
       Stripes::name(record.name.parent, record.name.name), Stripes::name(record.to.parent, record.to.name),
       Stripes::object(record.name.parent), Stripes::object(record.to.parent), Stripes::object(record.gfid)};
@@ -88,15 +90,19 @@ Result<void> Store::apply_rename(const Record& record, const ApplyHints& hints) 
   if (record.exchange) {
     TRY(moved(record.displaced, record.name, record.time_ns));
   } else if (!record.displaced.is_nil()) {
+    TRY(clear_name(record.to, record.displaced));
     TRY(drop_object(record.displaced, record.last_link, record.time_ns, hints));
   }
-  if (from_dir) {
-    TRY(touch(from_dir, record.name.parent, record.time_ns));
-  }
-  if (to_dir && record.to.parent != record.name.parent) {
-    TRY(touch(to_dir, record.to.parent, record.time_ns));
-  }
-  return {};
+  TRY(touch_if_here(record.name.parent, record.time_ns));
+  if (record.to.parent == record.name.parent) return {};
+  return touch_if_here(record.to.parent, record.time_ns);
+}
+
+/// touch() of a directory, if it is one of ours. The caller holds its stripe.
+Result<void> Store::touch_if_here(const Gfid& gfid, std::uint64_t time_ns) {
+  if (!owns(gfid)) return {};
+  TRY(auto dir, or_null(directory(gfid)));
+  return dir ? touch(dir, gfid, time_ns) : Result<void>();
 }
 
 Result<void> Store::rename_entry(const Record& record, const FdRef& from_dir, const FdRef& to_dir,
@@ -111,21 +117,22 @@ Result<void> Store::rename_entry(const Record& record, const FdRef& from_dir, co
   const bool at_from = from && from->gfid == record.gfid;
   const bool at_to = to && to->gfid == record.gfid;
   const bool displaces = to && !record.displaced.is_nil() && to->gfid == record.displaced;
-  if (displaces && record.last_link && hints.keep_object) {
+  const bool displaces_here = displaces || (!owns(record.to.parent) && owns(record.displaced));
+  if (displaces_here && record.last_link && hints.keep_object) {
     TRY(mark_orphan(record.displaced));
   }
 
   if (at_from && !at_to && to_dir)
     return disk_.rename(from_dir->fd(), record.name.name, to_dir->fd(), record.to.name);
-  // From here on only when folded again.
+  // From here on only when folded again, or when one of the two names is on another set.
   if (at_from) {
     TRY(disk_.unlink(from_dir->fd(), record.name.name));
   }
   if (at_to || !to_dir) return {};
-  if (displaces) {
+  if (displaces && owns(record.gfid)) {
     TRY(disk_.unlink(to_dir->fd(), record.to.name));
   }
-  return set_name_if_exists(to_dir, record.to, record.gfid);
+  return set_name_if_exists(to_dir, record.to, record.gfid, record.tx.mode);
 }
 
 Result<void> Store::exchange_entries(const Record& record, const FdRef& from_dir, const FdRef& to_dir) {
@@ -137,23 +144,38 @@ Result<void> Store::exchange_entries(const Record& record, const FdRef& from_dir
       return disk_.rename(from_dir->fd(), record.name.name, to_dir->fd(), record.to.name, RENAME_EXCHANGE);
   }
   // Folded again: either object may be gone by now, and then must not keep the name that the other one had.
-  if (from_dir) {
-    TRY(clear_name(from_dir, record.name, record.gfid));
-  }
-  if (to_dir) {
-    TRY(clear_name(to_dir, record.to, record.displaced));
-    TRY(set_name_if_exists(to_dir, record.to, record.gfid));
-  }
-  if (from_dir) {
-    TRY(set_name_if_exists(from_dir, record.name, record.displaced));
-  }
-  return {};
+  // Or of several sets: each object may have its names here or not.
+  TRY(clear_name(record.name, record.gfid));
+  TRY(clear_name(record.to, record.displaced));
+  TRY(move_name(record.to, record.gfid, record.tx.mode));
+  return move_name(record.name, record.displaced, record.tx.displaced_mode);
 }
 
-Result<void> Store::clear_name(const FdRef& dir, const EntryName& at, const Gfid& gfid) {
+/// Where a name of the object is or may be here, whatever the object is; null: nowhere. The caller holds the
+/// directory's stripe.
+Result<FdRef> Store::held_place(const EntryName& at, const Gfid& gfid, bool create) {
+  if (owns(at.parent)) return or_null(directory(at.parent));
+  return owns(gfid) ? away(at.parent, create) : FdRef();
+}
+
+Result<void> Store::clear_name(const EntryName& at, const Gfid& gfid) {
+  TRY(auto dir, held_place(at, gfid, false));
+  if (!dir) return {};
   TRY(auto entry, find_entry(dir->fd(), at.name));
   if (!entry || entry->gfid != gfid) return {};
   return disk_.unlink(dir->fd(), at.name);
+}
+
+/// The object gets this name, as far as either is here.
+Result<void> Store::move_name(const EntryName& at, const Gfid& gfid, std::uint32_t type) {
+  if (owns(gfid)) {
+    auto object = locate(gfid);
+    if (object.failed_with(ESTALE)) return {};
+    if (!object) return std::move(object).error();
+    if (object->is(S_IFDIR) && !owns(at.parent)) return {};
+  }
+  TRY(auto dir, held_place(at, gfid, true));
+  return dir ? set_name_if_exists(dir, at, gfid, type) : Result<void>();
 }
 
 /// The object has a new place: a new ctime, and a directory knows its parent.

@@ -21,6 +21,7 @@ class FdCache {
     kDirectory,  // dirs/<gfid>, O_RDONLY
     kFile,       // a regular file, O_RDWR
     kIndex,      // .polder/gfid/ab/cd, by a gfid with only its slot set
+    kAway,       // .polder/away/<gfid>
   };
 
   explicit FdCache(std::size_t capacity) : capacity_(capacity) {}

@@ -82,6 +82,22 @@ Result<Gfid> unpack_dir_mark(std::string_view bytes) {
   return take_gfid(bytes);
 }
 
+std::string pack_entry_mark(const EntryMark& mark) {
+  std::string out;
+  put(out, kVersion);
+  put_gfid(out, mark.gfid);
+  put(out, mark.mode);
+  return out;
+}
+
+Result<EntryMark> unpack_entry_mark(std::string_view bytes) {
+  TRY(open_packed(bytes, kEntryKey, 20));
+  EntryMark mark;
+  mark.gfid = take_gfid(bytes);
+  mark.mode = take<std::uint32_t>(bytes);
+  return mark;
+}
+
 std::string pack_parent(const EntryName& entry) {
   std::string out;
   put(out, kVersion);

@@ -19,7 +19,10 @@ inline constexpr const char* kDirs = "dirs";           // one directory per dire
 inline constexpr const char* kRootLink = "root";       // for people: a symlink to the root's directory
 inline constexpr const char* kState = ".polder";       // Polder's own
 inline constexpr const char* kIndex = ".polder/gfid";  // ab/cd/<gfid>: a hard link of every non-directory
-inline constexpr const char* kTmp = ".polder/tmp";     // objects in the making; emptied at open
+/// <parent gfid>/<name>: a hard link for each name of an object of ours that is in a directory of another
+/// set, so that the file system counts it.
+inline constexpr const char* kAway = ".polder/away";
+inline constexpr const char* kTmp = ".polder/tmp";          // objects in the making; emptied at open
 inline constexpr const char* kOrphans = ".polder/orphans";  // empty files named by gfid: unlinked, still open
 inline constexpr const char* kChangelog = ".polder/changelog";
 inline constexpr const char* kIdentity = ".polder/brick";
@@ -27,8 +30,9 @@ inline constexpr const char* kRestored = ".polder/restored";  // of a restored b
 
 // Extended attributes. All of them begin with kHidden and do not exist for users of the volume.
 inline constexpr std::string_view kHidden = "trusted.polder.";
-inline const std::string kMetaKey = "trusted.polder.meta";      // of every object: Meta
-inline const std::string kDirKey = "trusted.polder.dir";        // of a subdirectory's entry: DirMark
+inline const std::string kMetaKey = "trusted.polder.meta";    // of every object: Meta
+inline const std::string kDirKey = "trusted.polder.dir";      // of a subdirectory's entry: DirMark
+inline const std::string kEntryKey = "trusted.polder.entry";  // of an entry of another set's file: EntryMark
 inline const std::string kParentKey = "trusted.polder.parent";  // of a directory: where its entry is
 inline const std::string kBootKey = "trusted.polder.boot";      // of .polder: boot id of the last start
 inline const std::string kBrickKey = "trusted.polder.brick";  // of the brick's root: the identity file's text
@@ -53,6 +57,14 @@ Result<Meta> unpack_meta(std::string_view bytes);
 
 std::string pack_dir_mark(const Gfid& gfid);
 Result<Gfid> unpack_dir_mark(std::string_view bytes);
+
+/// An entry whose object is on another set and not a directory.
+struct EntryMark {
+  Gfid gfid;
+  std::uint32_t mode = 0;  // type bits
+};
+std::string pack_entry_mark(const EntryMark& mark);
+Result<EntryMark> unpack_entry_mark(std::string_view bytes);
 
 std::string pack_parent(const EntryName& entry);
 Result<EntryName> unpack_parent(std::string_view bytes);

@@ -29,6 +29,15 @@ FileAttr make_attr(const layout::Meta& meta, const struct stat& native) {
   return attr;
 }
 
+/// What an entry alone says.
+FileAttr attr_of_entry(const Gfid& gfid, std::uint32_t type, bool elsewhere) {
+  FileAttr attr;
+  attr.gfid = gfid;
+  attr.elsewhere = elsewhere;
+  attr.mode = type;
+  return attr;
+}
+
 /// Room that is never given away, so that removing, truncating and the log always work: 1 % of the file
 /// system, at least 16 MiB and at most 1 GiB.
 std::uint64_t reserve_bytes(std::uint64_t total_bytes) {
@@ -47,6 +56,7 @@ Result<FileAttr> Store::entry_attr(const FdRef& dir, const Gfid& parent, const s
   auto tick = stripes_.now();
   TRY(auto entry, find_entry(dir->fd(), name));
   if (!entry) return Error(ENOENT);
+  if (entry->elsewhere) return attr_of_entry(entry->gfid, entry->type, true);
   Result<FileAttr> attr = entry->directory ? this->attr(entry->gfid) : make_attr(entry->meta, entry->native);
   bool same_object = entry->directory || stripes_.unchanged_since(tick, Stripes::object(entry->gfid));
   if (same_object && stripes_.unchanged_since(tick, name_stripe)) return attr;
@@ -55,6 +65,7 @@ Result<FileAttr> Store::entry_attr(const FdRef& dir, const Gfid& parent, const s
   auto name_lock = stripes_.shared(name_stripe);
   TRY(entry, find_entry(dir->fd(), name));
   if (!entry) return Error(ENOENT);
+  if (entry->elsewhere) return attr_of_entry(entry->gfid, entry->type, true);
   auto object_lock = stripes_.shared(Stripes::object(entry->gfid));
   return attr_locked(entry->gfid);
 }
@@ -106,7 +117,7 @@ Result<Store::DirectoryFacts> Store::directory_facts(const Gfid& gfid) {
   TRY(auto dir, directory(gfid));
   if (is_orphan_directory(gfid)) return Error(ENOENT);
   TRY(auto native, disk_.fstat(dir->fd()));
-  DirectoryFacts facts{native.st_mode, native.st_gid, {}};
+  DirectoryFacts facts{native.st_mode, native.st_gid, static_cast<std::uint64_t>(native.st_size), {}};
   auto acl = disk_.get_xattr(dir->fd(), "system.posix_acl_default");
   if (acl)
     facts.default_acl = *std::move(acl);
@@ -165,17 +176,16 @@ Result<ListedEntry> Store::listed(const FdRef& dir, const Gfid& parent, const Li
     return entry;
   }
   if (name.type == DT_LNK) {
-    auto mark = disk_.get_xattr_at(dir->fd(), name.name, layout::kDirKey);
-    if (mark) {
-      TRY(entry.attr.gfid, layout::unpack_dir_mark(*mark));
-      entry.attr.mode = S_IFDIR;
+    Entry marked;
+    auto is_marked = read_mark(dir->fd(), name.name, marked);
+    if (is_marked && *is_marked) {
+      entry.attr = attr_of_entry(marked.gfid, marked.type, marked.elsewhere);
       return entry;
     }
   }
   TRY(auto found, find_entry(dir->fd(), name.name));
   if (!found) return Error(ENOENT);
-  entry.attr.gfid = found->gfid;
-  entry.attr.mode = found->directory ? S_IFDIR : (found->native.st_mode & S_IFMT);
+  entry.attr = attr_of_entry(found->gfid, found->type, found->elsewhere);
   return entry;
 }
 

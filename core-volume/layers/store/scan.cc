@@ -12,6 +12,19 @@ std::unique_ptr<StoreScan> Store::scan(const ScanCursor& from) {
   return std::make_unique<StoreScan>(*this, from);
 }
 
+Result<std::vector<bool>> Store::used_slots() {
+  std::vector<bool> used(1 << 16);
+  TRY(auto directories, disk_.list(dirs_.fd()));
+  for (const auto& entry : directories)
+    if (auto gfid = Gfid::parse(entry.name)) used[gfid->slot()] = true;
+  StoreScan objects(*this, {.objects = true, .last = {}});
+  while (true) {
+    TRY(auto items, objects.next(1024));
+    if (items.empty()) return used;
+    for (const auto& item : items) used[item.gfid.slot()] = true;
+  }
+}
+
 Result<std::vector<ScanItem>> StoreScan::next(std::size_t max_items) {
   if (!started_) {
     started_ = true;

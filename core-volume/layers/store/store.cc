@@ -109,7 +109,9 @@ Result<void> Store::format(Disk& disk, const std::string& path, const BrickIdent
        {layout::kDirs, layout::kState, layout::kIndex, layout::kTmp, layout::kOrphans, layout::kChangelog}) {
     TRY(ensure_dir(disk, root.fd(), name).with("brick {}", path));
   }
-  TRY(make_root_directory(disk, root.fd(), time_ns).with("brick {}", path));
+  if (identity.set == 0) {
+    TRY(make_root_directory(disk, root.fd(), time_ns).with("brick {}", path));
+  }
   return write_identity(disk, root.fd(), identity).with("brick {}", path);
 }
 
@@ -125,6 +127,7 @@ Result<std::unique_ptr<Store>> Store::open(Disk& disk, const std::string& path, 
   TRY(store->open_directories().with("brick {}", path));
   if (!options.read_only) {
     TRY(store->empty_tmp().with("empty {}/{}", path, layout::kTmp));
+    TRY(store->tidy_away().with("tidy {}/{}", path, layout::kAway));
   }
   TRY(store->load_orphan_directories());
   TRY(auto running, disk.boot_id());
@@ -134,7 +137,11 @@ Result<std::unique_ptr<Store>> Store::open(Disk& disk, const std::string& path, 
 }
 
 Store::Store(Disk& disk, std::string path, const StoreOptions& options)
-    : disk_(disk), path_(std::move(path)), read_only_(options.read_only), fds_(options.open_files) {}
+    : disk_(disk),
+      path_(std::move(path)),
+      read_only_(options.read_only),
+      placement_(options.placement),
+      fds_(options.open_files) {}
 
 Store::~Store() = default;
 
@@ -151,6 +158,12 @@ Result<void> Store::open_directories() {
     if (!opened) return std::move(opened).error().with("open {}", name);
     *file = std::move(*opened);
   }
+  if (placement_ && !read_only_) {
+    TRY(ensure_dir(disk_, root_.fd(), layout::kAway));
+  }
+  auto opened = disk_.open(root_.fd(), layout::kAway, kOpenDir);
+  if (opened) away_ = std::move(*opened);
+  if (!opened && !opened.failed_with(ENOENT)) return std::move(opened).error().with("open {}", layout::kAway);
   return {};
 }
 
@@ -172,6 +185,37 @@ Result<void> Store::empty_tmp() {
     TRY(disk_.unlink(tmp_.fd(), entry.name, entry.type == DT_DIR ? AT_REMOVEDIR : 0));
   }
   return {};
+}
+
+/// Directories of other sets in which no object of ours has a name any more.
+Result<void> Store::tidy_away() {
+  if (!away_) return {};
+  TRY(auto entries, disk_.list(away_.fd()));
+  for (const auto& entry : entries) {
+    auto removed = disk_.unlink(away_.fd(), entry.name, AT_REMOVEDIR);
+    if (!removed && !removed.failed_with(ENOTEMPTY) && !removed.failed_with(EEXIST)) return removed;
+  }
+  return {};
+}
+
+Result<FdRef> Store::away(const Gfid& parent, bool create) {
+  if (auto cached = fds_.get(FdCache::Kind::kAway, parent)) return cached;
+  if (!away_) return FdRef();
+  auto name = parent.hex();
+  if (create) {
+    TRY(ensure_dir(disk_, away_.fd(), name));
+  }
+  auto opened = disk_.open(away_.fd(), name, kOpenDir);
+  if (opened.failed_with(ENOENT)) return FdRef();
+  if (!opened) return std::move(opened).error().with("open {}/{}", layout::kAway, name);
+  return fds_.put(FdCache::Kind::kAway, parent, std::move(*opened));
+}
+
+Result<FdRef> Store::place(const EntryName& at, const Gfid& gfid, std::uint32_t type, bool create) {
+  if (!owns(at.parent)) return S_ISDIR(type) || !owns(gfid) ? FdRef() : away(at.parent, create);
+  auto dir = shared_directory(at.parent);
+  if (dir.failed_with(ESTALE)) return FdRef();
+  return dir;
 }
 
 Result<FdRef> Store::directory(const Gfid& gfid) {
@@ -252,15 +296,12 @@ Result<std::optional<Store::Entry>> Store::find_entry(int dir, const std::string
   if (!native) return std::move(native).error();
   Entry entry;
   entry.native = *native;
+  entry.type = native->st_mode & S_IFMT;
   if (S_ISLNK(native->st_mode)) {
-    auto mark = disk_.get_xattr_at(dir, name, layout::kDirKey);
-    if (mark.failed_with(ENOENT)) return std::nullopt;
-    if (!mark && !mark.failed_with(ENODATA)) return std::move(mark).error();
-    if (mark) {
-      TRY(entry.gfid, layout::unpack_dir_mark(*mark));
-      entry.directory = true;
-      return entry;
-    }
+    auto marked = read_mark(dir, name, entry);
+    if (marked.failed_with(ENOENT)) return std::nullopt;
+    if (!marked) return std::move(marked).error();
+    if (*marked) return entry;
   }
   auto packed = disk_.get_xattr_at(dir, name, layout::kMetaKey);
   if (packed.failed_with(ENOENT)) return std::nullopt;
@@ -271,6 +312,28 @@ Result<std::optional<Store::Entry>> Store::find_entry(int dir, const std::string
   TRY(entry.meta, layout::unpack_meta(*packed));
   entry.gfid = entry.meta.gfid;
   return entry;
+}
+
+/// Whether a symlink is an entry of a directory, or of an object elsewhere, and which. ENOENT.
+Result<bool> Store::read_mark(int dir, const std::string& name, Entry& entry) {
+  auto mark = disk_.get_xattr_at(dir, name, layout::kDirKey);
+  if (mark) {
+    TRY(entry.gfid, layout::unpack_dir_mark(*mark));
+    entry.directory = true;
+    entry.type = S_IFDIR;
+    entry.elsewhere = !owns(entry.gfid);
+    return true;
+  }
+  if (!mark.failed_with(ENODATA)) return std::move(mark).error();
+  if (!placement_) return false;
+  mark = disk_.get_xattr_at(dir, name, layout::kEntryKey);
+  if (mark.failed_with(ENODATA)) return false;
+  if (!mark) return std::move(mark).error();
+  TRY(auto unpacked, layout::unpack_entry_mark(*mark));
+  entry.gfid = unpacked.gfid;
+  entry.type = unpacked.mode & S_IFMT;
+  entry.elsewhere = true;
+  return true;
 }
 
 Result<std::string> Store::raw_xattr(const Object& object, const std::string& key) {

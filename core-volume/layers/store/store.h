@@ -3,6 +3,10 @@
 // apply() of a record. Applying is idempotent for every kind: folding any tail of a log, any number of times,
 // gives the same tree. So the normal path, the redo after kill -9 and a geo-replication secondary are one.
 //
+// Of a record that touches several sets apply() does what this set owns: names in its directories, its
+// objects. A name here of an object elsewhere is a marked symlink; a name elsewhere of an object here is a
+// hard link in .polder/away, so that link counts are the file system's.
+//
 // Blocks: call it on workers, several at once. The caller makes sure that no two changes of one object or of
 // one name run together (key locks of the ordering layer); readers need nothing and never see half a record.
 // Errors: ESTALE when an object is gone, EUCLEAN when the brick holds what Polder did not write.
@@ -18,6 +22,7 @@
 #include "base/disk.h"
 #include "changelog/record/record.h"
 #include "core-volume/layer/file_attr.h"
+#include "core-volume/layer/placement.h"
 #include "core-volume/layers/store/fd_cache.h"
 #include "core-volume/layers/store/identity.h"
 #include "core-volume/layers/store/layout.h"
@@ -33,6 +38,8 @@ struct StoreOptions {
   /// A snapshot: nothing is written, not even where the file system would let us; changes are EROFS. No lock
   /// is taken: what cannot change can be looked at by many.
   bool read_only = false;
+  /// Which objects are on this set; outlives the store. Null: all.
+  const Placement* placement = nullptr;
 };
 
 /// What apply() cannot see in the record.
@@ -59,7 +66,12 @@ class Store {
   const BrickIdentity& identity() const { return identity_; }
   const std::string& path() const { return path_; }
 
-  // Looking. trusted.polder.* is never there.
+  /// Whether the object belongs to this set.
+  bool owns(const Gfid& gfid) const { return !placement_ || placement_->set_of(gfid) == identity_.set; }
+  /// By slot: whether an object of this brick has it.
+  Result<std::vector<bool>> used_slots();
+
+  // Looking. trusted.polder.* is never there. An object of another set: FileAttr::elsewhere.
   Result<FileAttr> lookup(const Gfid& parent, const std::string& name);  // ENOENT, ENOTDIR
   Result<FileAttr> attr(const Gfid& gfid);
   Result<std::uint64_t> size(const Gfid& gfid);  // of a regular file: EISDIR, EINVAL
@@ -68,6 +80,7 @@ class Store {
   struct DirectoryFacts {
     std::uint32_t mode = 0;
     std::uint32_t gid = 0;
+    std::uint64_t size = 0;   // as the brick's file system counts it: how many names, roughly
     std::string default_acl;  // empty: none
   };
   Result<DirectoryFacts> directory_facts(const Gfid& gfid);
@@ -130,14 +143,17 @@ class Store {
   struct Entry {
     Gfid gfid;
     bool directory = false;
-    struct stat native{};  // of the entry: for a directory that of its symlink
-    layout::Meta meta;     // not for directories
+    bool elsewhere = false;
+    std::uint32_t type = 0;  // S_IFMT
+    struct stat native{};    // of the entry: for a directory, or elsewhere, that of its symlink
+    layout::Meta meta;       // not for directories, nor elsewhere
   };
 
   Store(Disk& disk, std::string path, const StoreOptions& options);
   Result<void> open_directories();
   Result<void> refuse_if_read_only() const;
   Result<void> empty_tmp();
+  Result<void> tidy_away();
 
   // Finding; the caller holds the object's stripe. ESTALE.
   Result<FdRef> directory(const Gfid& gfid);
@@ -146,15 +162,22 @@ class Store {
   Result<Object> locate(const Gfid& gfid);
   Result<FdRef> shared_directory(const Gfid& gfid);  // takes the stripe itself
   Result<FdRef> shared_file(const Gfid& gfid);
+  /// Where this brick keeps that name of that object; null: nowhere (it owns neither directory nor object,
+  /// the object is a directory whose parent is elsewhere, or the directory is gone). `type` matters only when
+  /// the directory is elsewhere.
+  Result<FdRef> place(const EntryName& at, const Gfid& gfid, std::uint32_t type, bool create);
+  Result<FdRef> away(const Gfid& parent, bool create);
   Result<FdRef> not_a_directory(const Gfid& gfid);  // ENOTDIR or ESTALE
   Result<FileAttr> attr_locked(const Gfid& gfid);
 
   // Names. find_entry: nullopt when the name does not exist.
   Result<std::optional<Entry>> find_entry(int dir, const std::string& name);
+  Result<bool> read_mark(int dir, const std::string& name, Entry& entry);
   Result<FileAttr> entry_attr(const FdRef& dir, const Gfid& parent, const std::string& name);
   Result<ListedEntry> listed(const FdRef& dir, const Gfid& parent, const Listing::Name& name,
                              bool with_attributes);
-  Result<void> set_name(const FdRef& dir, const EntryName& at, const Gfid& gfid, bool is_directory);
+  Result<void> set_name(const FdRef& dir, const EntryName& at, const Gfid& gfid, std::uint32_t type);
+  Result<void> set_mark(const FdRef& dir, const EntryName& at, const Gfid& gfid, std::uint32_t type);
   Result<void> move_into_place(const std::string& tmp_name, const FdRef& dir, const EntryName& at,
                                const Gfid& gfid);
   Result<void> touch(const FdRef& dir, const Gfid& gfid, std::uint64_t time_ns);
@@ -191,8 +214,12 @@ class Store {
   Result<void> rename_entry(const Record& record, const FdRef& from_dir, const FdRef& to_dir,
                             const ApplyHints& hints);
   Result<void> exchange_entries(const Record& record, const FdRef& from_dir, const FdRef& to_dir);
-  Result<void> set_name_if_exists(const FdRef& dir, const EntryName& at, const Gfid& gfid);
-  Result<void> clear_name(const FdRef& dir, const EntryName& at, const Gfid& gfid);
+  Result<void> set_name_if_exists(const FdRef& dir, const EntryName& at, const Gfid& gfid,
+                                  std::uint32_t type);
+  Result<FdRef> held_place(const EntryName& at, const Gfid& gfid, bool create);
+  Result<void> clear_name(const EntryName& at, const Gfid& gfid);
+  Result<void> move_name(const EntryName& at, const Gfid& gfid, std::uint32_t type);
+  Result<void> touch_if_here(const Gfid& directory, std::uint64_t time_ns);
   Result<void> moved(const Gfid& gfid, const EntryName& to, std::uint64_t time_ns);
   Result<void> drop_object(const Gfid& gfid, bool last_link, std::uint64_t time_ns, const ApplyHints& hints);
   Result<void> remove_directory(const Gfid& gfid);
@@ -209,10 +236,11 @@ class Store {
   Disk& disk_;
   const std::string path_;
   const bool read_only_;
+  const Placement* const placement_;
   BrickIdentity identity_;
   bool same_boot_ = false;
   DiskFile root_;  // holds the lock of the brick
-  DiskFile dirs_, index_root_, tmp_, orphans_;
+  DiskFile dirs_, index_root_, tmp_, orphans_, away_;
   FdCache fds_;
   Stripes stripes_;
   ListingCache listings_;

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// OrderingLayer: this set's part of transactions that another set leads.
+#include "base/crash_point.h"
+#include "base/hlc.h"
+#include "base/log.h"
+#include "base/on_worker.h"
+#include "core-volume/layers/ordering/ordering.h"
+
+namespace polder {
+
+/// Of what the record names, that which this set owns.
+OrderingLayer::Keys OrderingLayer::keys_here(const Record& record) const {
+  Keys keys;
+  for (const auto& gfid : {record.gfid, record.displaced})
+    if (!gfid.is_nil() && store_.owns(gfid)) keys.push_back(object_key(gfid, KeyLocks::Mode::kExclusive));
+  for (const auto* entry : {&record.name, &record.to}) {
+    if (entry->parent.is_nil() || !store_.owns(entry->parent)) continue;
+    keys.push_back(name_key(entry->parent, entry->name));
+    keys.push_back(object_key(entry->parent, KeyLocks::Mode::kShared));
+  }
+  return keys;
+}
+
+/// What others must not look at meanwhile: the names of a rename, and the listings they are in.
+std::vector<std::string> OrderingLayer::hidden_by(const Record& record) const {
+  std::vector<std::string> keys;
+  if (record.kind != RecordKind::kRename) return keys;
+  for (const auto* entry : {&record.name, &record.to}) {
+    if (!store_.owns(entry->parent)) continue;
+    keys.push_back(name_key(entry->parent, entry->name).key);
+    keys.push_back(object_key(entry->parent, KeyLocks::Mode::kShared).key);
+  }
+  return keys;
+}
+
+namespace {
+
+/// Between peek and lock the world may have moved on: the leader looks again.
+Error changed() {
+  return Error(EAGAIN);
+}
+
+}  // namespace
+
+/// On a worker, with keys_here() held.
+Result<TxFacts> OrderingLayer::facts_here(const Record& intended) {
+  const bool is_rename = intended.kind == RecordKind::kRename;
+  if (store_.owns(intended.name.parent)) {
+    auto there = store_.lookup(intended.name.parent, intended.name.name);
+    if (!there && !there.failed_with(ENOENT)) return std::move(there).error();
+    if (intended.kind == RecordKind::kLink) {
+      TRY(store_.directory_facts(intended.name.parent));  // refuses one that was removed
+      if (there) return Error(EEXIST);
+    } else if (!there || there->gfid != intended.gfid) {
+      return changed();
+    }
+  }
+  if (is_rename && store_.owns(intended.to.parent)) {
+    auto there = store_.lookup(intended.to.parent, intended.to.name);
+    if (!there && !there.failed_with(ENOENT)) return std::move(there).error();
+    TRY(store_.directory_facts(intended.to.parent));
+    if ((there ? there->gfid : Gfid{}) != intended.displaced) return changed();
+  }
+  TxFacts facts;
+  TRY(facts.object, object_facts(intended.gfid, facts.object_empty));
+  TRY(facts.displaced, object_facts(intended.displaced, facts.displaced_empty));
+  TRY(check_space(0));
+  return facts;
+}
+
+Result<std::optional<FileAttr>> OrderingLayer::object_facts(const Gfid& gfid, bool& empty) {
+  if (gfid.is_nil() || !store_.owns(gfid)) return std::nullopt;
+  auto attr = store_.attr(gfid);
+  if (attr.failed_with(ESTALE)) return changed();
+  if (!attr) return std::move(attr).error();
+  if (attr->is_directory()) {
+    TRY(empty, store_.is_empty(gfid));
+  }
+  return *attr;
+}
+
+Task<Result<SetPeer::Shown>> OrderingLayer::peek(EntryName entry) {
+  auto there = co_await on_worker(seams_.workers, [&] { return store_.lookup(entry.parent, entry.name); });
+  if (there.failed_with(ENOENT)) co_return Shown{};
+  if (there.failed_with(ESTALE)) co_return Error(ENOENT);
+  if (!there) co_return std::move(there).error();
+  co_return Shown{there->gfid, there->mode & S_IFMT};
+}
+
+Task<Result<EntryName>> OrderingLayer::parent_of(Gfid directory) {
+  co_return co_await on_worker(seams_.workers, [&] { return store_.parent_of(directory); });
+}
+
+Task<Result<TxFacts>> OrderingLayer::prepare(Record intended, bool tree_only) {
+  intended.tx.phase = TxPhase::kPrepared;
+  intended.tx.locks_tree = tree_only;
+  Keys keys = tree_only ? Keys{tree_key()} : keys_here(intended);
+  CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
+  auto facts = co_await on_worker(seams_.workers, [&]() -> Result<TxFacts> {
+    TxFacts known;
+    if (!tree_only) {
+      TRY(known, facts_here(intended));
+    }
+    intended.hlc = seams_.hlc.next();
+    intended.time_ns = intended.hlc.ns;
+    TRY(commit(intended));  // nothing to apply
+    return known;
+  });
+  if (!facts) co_return facts;
+  hold(std::move(intended), std::move(held));
+  appended_.notify_all();
+  crash_point("tx/after-prepare");
+  co_return facts;
+}
+
+void OrderingLayer::hold(Record intended, KeyLocks::Guard held) {
+  auto& tx = transactions_.prepared[intended.tx.id];
+  tx.held.push_back(std::move(held));
+  if (tx.first_index == 0) tx.first_index = intended.index;
+  if (!intended.tx.locks_tree) {
+    tx.hidden = hidden_by(intended);
+    hidden_.hide(tx.hidden);
+  }
+  tx.intended = std::move(intended);
+}
+
+void OrderingLayer::let_go(const TxId& id) {
+  auto at = transactions_.prepared.find(id);
+  if (at == transactions_.prepared.end()) return;
+  hidden_.show(at->second.hidden);
+  transactions_.prepared.erase(at);
+}
+
+Task<Result<std::optional<FileAttr>>> OrderingLayer::commit(Record decided, std::uint64_t closed_below) {
+  transactions_.forget(decided.tx.id.set, closed_below);
+  if (!transactions_.is_done(decided.tx.id)) {
+    CO_TRY(co_await apply_echo(decided));
+  }
+  if (decided.gfid.is_nil() || !store_.owns(decided.gfid)) co_return std::nullopt;
+  auto gfid = decided.gfid;
+  auto attr = co_await attr_on_worker(gfid);
+  if (attr.failed_with(ESTALE)) co_return std::nullopt;
+  if (!attr) co_return std::move(attr).error();
+  co_return *attr;
+}
+
+Task<Result<void>> OrderingLayer::apply_echo(const Record& decided) {
+  KeyLocks::Guard held;  // unless prepare() holds them
+  if (!transactions_.prepared.contains(decided.tx.id)) {
+    CO_TRY(held, co_await locks_.lock(keys_here(decided)));
+    if (transactions_.is_done(decided.tx.id)) co_return Result<void>();
+  }
+  Record echo = decided;
+  echo.tx.phase = TxPhase::kEcho;
+  echo.index = 0;
+  echo.sequence = 0;
+  const auto victim = echo.kind == RecordKind::kRename ? echo.displaced : echo.gfid;
+  const bool open = !victim.is_nil() && opens_.is_open(victim);
+  CO_TRY(co_await on_worker(seams_.workers, [&]() -> Result<void> {
+    echo.hlc = seams_.hlc.next();
+    return commit(echo, {.apply = {}, .hints = {.keep_object = open}, .undo = {}});
+  }));
+  crash_point("tx/after-echo");
+  noted(echo.session, echo.index);
+  appended_.notify_all();
+  tell(echo, echo.session);
+  forget_hints(echo);
+  const auto id = echo.tx.id;
+  const bool orphan = echo.last_link && open;
+  transactions_.echoes.emplace(id, std::move(echo));
+  let_go(id);
+  held.release();
+  if (orphan) co_await orphaned(victim);
+  co_return Result<void>();
+}
+
+void OrderingLayer::forget_hints(const Record& record) {
+  if (!record.name.parent.is_nil()) hints_.forget(record.name);
+  if (!record.to.parent.is_nil()) hints_.forget(record.to);
+}
+
+Task<void> OrderingLayer::abort(TxId id) {
+  if (!transactions_.prepared.contains(id)) co_return;
+  Record record;
+  record.kind = RecordKind::kTxAborted;
+  record.tx.id = id;
+  record.tx.phase = TxPhase::kDecided;
+  auto logged = co_await log_only(record);
+  // A start would ask the leader, and learn the same.
+  if (!logged) log::warning("brick {}: {}", store_.path(), logged.error().message());
+  let_go(id);
+}
+
+/// A record that changes nothing on the brick.
+Task<Result<void>> OrderingLayer::log_only(Record& record) {
+  auto logged = co_await on_worker(seams_.workers, [&]() -> Result<void> {
+    record.hlc = seams_.hlc.next();
+    record.time_ns = record.hlc.ns;
+    return commit(record);
+  });
+  appended_.notify_all();
+  co_return logged;
+}
+
+bool OrderingLayer::is_stable(TxId id) {
+  auto echo = transactions_.echoes.find(id);
+  if (echo == transactions_.echoes.end()) return transactions_.is_done(id);
+  return echo->second.index <= journal_.stable_index();
+}
+
+void OrderingLayer::closed(std::uint32_t leader, std::uint64_t below) {
+  transactions_.forget(leader, below);
+}
+
+void OrderingLayer::noted(std::uint32_t session, std::uint64_t index) {
+  if (session != 0 && index != 0 && peers_) session_index_[session] = index;
+}
+
+Task<Result<void>> OrderingLayer::sync_session(std::uint32_t session) {
+  auto last = session_index_.find(session);
+  if (last == session_index_.end() || last->second <= journal_.stable_index()) co_return Result<void>();
+  co_return co_await on_worker(seams_.workers, [&] { return journal_.sync(); });
+}
+
+}  // namespace polder
