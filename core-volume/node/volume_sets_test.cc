@@ -158,7 +158,7 @@ TEST_F(VolumeSetsTest, WhoAsksAndLeavesHasNotAddedABrick) {
   ASSERT_TRUE(create("data", brick("a")));
   ASSERT_TRUE(node->run(node->volumes->start("data", false)));
   int steps = 0;
-  AddBrick request{.volume = "data", .brick = brick("b"), .force = true};
+  AddBrick request{.volume = "data", .brick = brick("b"), .force = true, .progress = {}};
   request.progress = [&steps](std::string) -> Task<Result<void>> {
     if (++steps == 2) co_return Error(ECONNRESET);
     co_return Result<void>();
