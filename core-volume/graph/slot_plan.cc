@@ -29,7 +29,7 @@ SlotRuns gathered(const std::vector<std::uint32_t>& sets) {
   return runs;
 }
 
-/// The longest first.
+/// The longest first; of equal ones, as they lie.
 std::vector<FreeRun> free_runs(const std::vector<std::uint32_t>& sets, std::uint32_t owner,
                                const std::vector<bool>& taken) {
   std::vector<FreeRun> runs;
@@ -38,7 +38,9 @@ std::vector<FreeRun> free_runs(const std::vector<std::uint32_t>& sets, std::uint
     if (runs.empty() || runs.back().first + runs.back().count != slot) runs.push_back({slot, 0});
     ++runs.back().count;
   }
-  std::ranges::stable_sort(runs, std::greater(), &FreeRun::count);
+  std::ranges::sort(runs, [](const FreeRun& a, const FreeRun& b) {
+    return a.count != b.count ? a.count > b.count : a.first < b.first;
+  });
   return runs;
 }
 
