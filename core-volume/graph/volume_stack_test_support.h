@@ -2,6 +2,7 @@
 // For tests of volumes of several sets: one node on virtual time and a simulated disk, a brick for each set.
 #pragma once
 #include "core-volume/graph/brick_test_support.h"
+#include "core-volume/graph/volume_check.h"
 #include "core-volume/graph/volume_stack.h"
 
 namespace polder {
@@ -48,6 +49,26 @@ class SimVolume : public SimStack {
     (void)loop.run_until_done(stack->stop());
     stack.reset();
     disk.kill();
+  }
+  /// And the power goes: what was not synced is lost as `seed` likes.
+  void lose_power(std::uint64_t seed) {
+    disk.freeze();
+    (void)loop.run_until_done(stack->stop());
+    stack.reset();
+    disk.crash(seed);
+  }
+  /// What is wrong with the volume, when it has had the time to settle. With nothing open.
+  std::vector<std::string> problems() {
+    loop.run_for(std::chrono::seconds(70));  // orphans of an earlier start are kept for a minute
+    std::map<std::uint32_t, Store*> stores;
+    std::vector<std::string> found;
+    for (const auto& [set, brick] : stack->bricks()) {
+      stores[set] = &brick->store();
+      if (auto open = brick->ordering().open_transactions())
+        found.push_back(fmt::format("set {} has {} open transactions", set, open));
+    }
+    std::ranges::move(volume_problems(stores, stack->placement()), std::back_inserter(found));
+    return found;
   }
   template <typename T>
   T run_one(Task<T> task) {

@@ -132,6 +132,7 @@ void OrderingLayer::note_transaction(const Record& record) {
     table.prepared.erase(id);
     table.echoes[id] = record;
   } else {
+    table.prepared.erase(id);
     auto& decision = table.decisions[id.number];
     decision.record = record;
     decision.undelivered.insert(record.tx.sets.begin(), record.tx.sets.end());

@@ -88,7 +88,9 @@ Task<void> OrderingLayer::give_up(Led& led) {
 /// could tell.
 Task<Result<std::optional<FileAttr>>> OrderingLayer::decide(const OpContext& ctx, Led& led) {
   auto& record = led.record;
-  if (record.tx.sets.empty()) record.tx.sets = sets_of(record);
+  auto sets = sets_of(record);
+  led.prepared.insert(sets.begin(), sets.end());  // with the keeper of the tree's lock
+  record.tx.sets.assign(led.prepared.begin(), led.prepared.end());
   const auto stamped = begin(ctx, record.kind, record.gfid);
   record.session = stamped.session;
   record.sequence = stamped.sequence;
@@ -105,7 +107,6 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::decide(const OpContext& ctx
   auto& decision = transactions_.decisions[record.tx.id.number];
   decision.record = record;
   decision.undelivered.insert(record.tx.sets.begin(), record.tx.sets.end());
-  decision.undelivered.insert(led.prepared.begin(), led.prepared.end());
   decision.undelivered.erase(set());
   transactions_.leading.erase(record.tx.id.number);
   crash_point("tx/after-decide");
@@ -144,6 +145,7 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::carry_out(const OpContext& 
     if (own) attr = *own;
   }
   finish(ctx, record);
+  let_go(record.tx.id);  // the tree's lock, if this set keeps it
   led.show();
   if (record.last_link && open) co_await orphaned(victim);
   if (!applied) co_return std::move(applied).error().set_maybe_applied();

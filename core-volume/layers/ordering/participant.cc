@@ -145,10 +145,13 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::commit(Record decided, std:
 }
 
 Task<Result<void>> OrderingLayer::apply_echo(const Record& decided) {
+  // It may be delivered twice at once: by its operation and by who delivers what was missed.
+  Keys once{{fmt::format("t{}.{}", decided.tx.id.set, decided.tx.id.number), KeyLocks::Mode::kExclusive}};
+  CO_TRY(auto alone, co_await locks_.lock(std::move(once)));
+  if (transactions_.is_done(decided.tx.id)) co_return Result<void>();
   KeyLocks::Guard held;  // unless prepare() holds them
   if (!transactions_.prepared.contains(decided.tx.id)) {
     CO_TRY(held, co_await locks_.lock(keys_here(decided)));
-    if (transactions_.is_done(decided.tx.id)) co_return Result<void>();
   }
   Record echo = decided;
   echo.tx.phase = TxPhase::kEcho;

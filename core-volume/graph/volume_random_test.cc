@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Many clients at once on a volume of several sets: whatever they do to one another, and whenever the process or
+// the power goes, the volume is whole afterwards.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+
+#include <random>
+
+#include "base/coro.h"
+#include "core-volume/graph/volume_stack_test_support.h"
+
+namespace polder {
+namespace {
+
+const Gfid root = Gfid::root();
+
+/// What the clients know in common: directories that exist or existed.
+struct Shared {
+  std::vector<Gfid> directories{root};
+  std::uint64_t done = 0;
+  std::vector<std::string> unexpected;
+};
+
+/// One client that does random things to names.
+class Actor {
+ public:
+  Actor(FileOps& ops, Shared& shared, std::uint32_t session, std::uint64_t seed)
+      : ops_(ops), shared_(shared), random_(seed) {
+    ctx_.session = session;
+    ctx_.sequence = seed << 20;
+  }
+
+  Task<void> act(int count) {
+    for (int i = 0; i < count; ++i) {
+      ++ctx_.sequence;
+      auto outcome = co_await one();
+      if (outcome) ++shared_.done;
+      const int code = outcome ? 0 : outcome.error().code();
+      if (code == EIO) co_return;  // the disk is gone
+      if (code == EAGAIN || code == EUCLEAN || code == ECANCELED)
+        shared_.unexpected.push_back(outcome.error().message());
+    }
+  }
+
+ private:
+  std::uint64_t below(std::uint64_t n) { return random_() % n; }
+  Gfid any_directory() { return shared_.directories[below(shared_.directories.size())]; }
+  std::string any_file() { return fmt::format("f{}", below(4)); }
+  std::string any_subdirectory() { return fmt::format("d{}", below(3)); }
+  std::string any_name() { return below(3) == 0 ? any_subdirectory() : any_file(); }
+
+  Task<Result<void>> one() {
+    switch (below(10)) {
+      case 0:
+      case 1: {
+        CO_TRY(auto opened, co_await ops_.create(ctx_, any_directory(), any_file(), {.mode = 0644}, O_RDWR));
+        co_return co_await ops_.release(ctx_, opened.attr.gfid, opened.handle);
+      }
+      case 2: {
+        CO_TRY(auto made, co_await ops_.mkdir(ctx_, any_directory(), any_subdirectory(), {.mode = 0755}));
+        shared_.directories.push_back(made.gfid);
+        co_return Result<void>();
+      }
+      case 3:
+        co_return co_await ops_.unlink(ctx_, any_directory(), any_file());
+      case 4:
+        co_return co_await ops_.rmdir(ctx_, any_directory(), any_subdirectory());
+      case 5: {
+        CO_TRY(auto attr, co_await ops_.lookup(ctx_, any_directory(), any_file()));
+        CO_TRY(co_await ops_.link(ctx_, attr.gfid, any_directory(), any_file()));
+        co_return Result<void>();
+      }
+      case 6: {
+        CO_TRY(co_await ops_.readdir(ctx_, any_directory(), 0, 100, true));
+        co_return Result<void>();
+      }
+      case 7:
+        co_return co_await ops_.rename(ctx_, any_directory(), any_name(), any_directory(), any_name(),
+                                       RENAME_EXCHANGE);
+      default:
+        co_return co_await ops_.rename(ctx_, any_directory(), any_name(), any_directory(), any_name(), 0);
+    }
+  }
+
+  FileOps& ops_;
+  Shared& shared_;
+  OpContext ctx_;
+  std::mt19937_64 random_;
+};
+
+void run_actors(SimVolume& node, Shared& shared, std::uint64_t seed, int actors, int operations) {
+  std::vector<std::unique_ptr<Actor>> all;
+  std::vector<Task<void>> tasks;
+  for (int i = 0; i < actors; ++i) {
+    all.push_back(std::make_unique<Actor>(node.ops(), shared, 10 + static_cast<std::uint32_t>(i),
+                                          seed * 100 + static_cast<std::uint64_t>(i) + 1));
+    tasks.push_back(all.back()->act(operations));
+  }
+  node.run(std::move(tasks));
+}
+
+class VolumeRandomTest : public testing::TestWithParam<Spread> {};
+
+TEST_P(VolumeRandomTest, ManyClientsLeaveItWhole) {
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE(seed);
+    SimVolume node(3, GetParam(), seed);
+    Shared shared;
+    run_actors(node, shared, seed, 8, 150);
+    EXPECT_GT(shared.done, 200u);
+    EXPECT_THAT(shared.unexpected, testing::IsEmpty());
+    ASSERT_THAT(node.problems(), testing::IsEmpty());
+  }
+}
+
+/// The process dies at any system call, again and again.
+TEST_P(VolumeRandomTest, KilledAtAnyMomentItIsWhole) {
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    SimVolume node(3, GetParam(), seed);
+    Shared shared;
+    std::mt19937_64 random(seed);
+    for (int round = 0; round < 8; ++round) {
+      SCOPED_TRACE(fmt::format("seed {}, round {}", seed, round));
+      node.disk.fail_nth(1 + random() % 3000, EIO, true);
+      run_actors(node, shared, seed * 1000 + static_cast<std::uint64_t>(round), 6, 60);
+      node.kill();
+      node.start();
+      EXPECT_THAT(shared.unexpected, testing::IsEmpty());
+      ASSERT_THAT(node.problems(), testing::IsEmpty());
+    }
+    EXPECT_GT(shared.done, 100u);
+  }
+}
+
+/// The power goes at any system call: each log has kept what it likes of its last moments.
+TEST_P(VolumeRandomTest, WithoutPowerAtAnyMomentItIsWhole) {
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    SimVolume node(3, GetParam(), seed);
+    Shared shared;
+    std::mt19937_64 random(seed);
+    for (int round = 0; round < 8; ++round) {
+      SCOPED_TRACE(fmt::format("seed {}, round {}", seed, round));
+      node.disk.fail_nth(1 + random() % 3000, EIO, true);
+      run_actors(node, shared, seed * 1000 + static_cast<std::uint64_t>(round), 6, 60);
+      node.lose_power(random());
+      node.start();
+      EXPECT_THAT(shared.unexpected, testing::IsEmpty());
+      ASSERT_THAT(node.problems(), testing::IsEmpty());
+    }
+    EXPECT_GT(shared.done, 100u);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Spreads, VolumeRandomTest, testing::Values(Spread::kDirs, Spread::kFiles),
+                         [](const auto& test) { return std::string(to_string(test.param)); });
+
+// --- what readers may see
+
+/// Moves a file from one directory to the next, round and round.
+Task<void> move_around(FileOps& ops, OpContext ctx, std::array<Gfid, 3> directories, int times) {
+  for (int i = 0; i < times; ++i) {
+    ++ctx.sequence;
+    must(co_await ops.rename(ctx, directories[i % 3], "f", directories[(i + 1) % 3], "f", 0));
+  }
+}
+
+/// Looks in the direction of the movement: who does not find it in one directory finds it in the next or, if it
+/// was on its way there already, in the one after that; it never is in two at once.
+Task<void> watch(FileOps& ops, std::array<Gfid, 3> directories, int times, int& gone, int& twice) {
+  OpContext ctx{.session = 5};
+  for (int i = 0; i < times; ++i) {
+    const int at = i % 3;
+    std::array<bool, 3> listed{};
+    auto page = must(co_await ops.readdir(ctx, directories[at], 0, 10, false));
+    listed[at] = !page.entries.empty();
+    bool found = false;
+    for (int step = 0; step < 3 && !found; ++step)
+      found = (co_await ops.lookup(ctx, directories[(at + step) % 3], "f")).has_value();
+    gone += !found;
+    twice += page.entries.size() > 1;
+  }
+}
+
+TEST(VolumeReadersTest, NobodySeesAFileInNoPlace) {
+  SimVolume node(3, Spread::kDirs);
+  Client c(node);
+  std::array<Gfid, 3> directories{c.dir(root, "a"), c.dir(root, "b"), c.dir(root, "c")};
+  auto file = c.file(directories[0], "f", "x");
+  int gone = 0, twice = 0;
+  std::vector<Task<void>> tasks;
+  tasks.push_back(move_around(node.ops(), {.session = 3}, directories, 60));
+  for (int i = 0; i < 4; ++i) tasks.push_back(watch(node.ops(), directories, 100, gone, twice));
+  node.run(std::move(tasks));
+  EXPECT_EQ(gone, 0);
+  EXPECT_EQ(twice, 0);
+  EXPECT_EQ(c.attr(file).nlink, 1u);
+  EXPECT_THAT(node.problems(), testing::IsEmpty());
+}
+
+Task<void> one_rename(FileOps& ops, OpContext ctx, Gfid from, std::string old_name, Gfid to, std::string name,
+                      int& code) {
+  code = code_of(co_await ops.rename(ctx, from, old_name, to, name, 0));
+}
+
+TEST(VolumeReadersTest, OppositeRenamesMakeNoCircle) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SimVolume node(3, Spread::kDirs, seed);
+    Client c(node);
+    auto a = c.dir(root, "a"), b = c.dir(root, "b");
+    auto a2 = c.dir(a, "a2"), b2 = c.dir(b, "b2");
+    int first = 0, second = 0;
+    std::vector<Task<void>> tasks;
+    tasks.push_back(one_rename(node.ops(), {.session = 3, .sequence = 1}, root, "a", b2, "x", first));
+    tasks.push_back(one_rename(node.ops(), {.session = 4, .sequence = 1}, root, "b", a2, "y", second));
+    node.run(std::move(tasks));
+    EXPECT_TRUE((first == 0) != (second == 0)) << first << " " << second;
+    EXPECT_THAT(node.problems(), testing::IsEmpty());
+  }
+}
+
+}  // namespace
+}  // namespace polder
