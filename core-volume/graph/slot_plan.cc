@@ -67,7 +67,8 @@ Result<SlotRuns> give_slots(const SlotRuns& table, const std::map<std::uint32_t,
     }
   }
   if (given == 0)
-    return Error(ENOSPC).with("every slot of the other sets has files in it, so that none can be handed over");
+    return Error(ENOSPC).with(
+        "every slot of the other sets has files in it, so that none can be handed over");
   return gathered(sets);
 }
 

@@ -16,7 +16,8 @@ class Sets : public SimVolume {
 INSTANTIATE_TEST_SUITE_P(
     Volumes, Conformance,
     testing::Values(conformance_target<Sets<1, Spread::kAuto>>("one_set", {.locks = true}),
-                    conformance_target<Sets<3, Spread::kAuto>>("three_sets", {.replay = false, .locks = true}),
+                    conformance_target<Sets<3, Spread::kAuto>>("three_sets",
+                                                               {.replay = false, .locks = true}),
                     conformance_target<Sets<3, Spread::kFiles>>("three_sets_files_spread",
                                                                 {.replay = false, .locks = true})),
     conformance_name);

@@ -131,8 +131,8 @@ Result<void> refuse_overlap(const std::string& path, const std::vector<std::stri
 
 namespace {
 
-/// What tells file systems apart. Subvolumes of one btrfs have device numbers of their own, but share the first
-/// half of the id.
+/// What tells file systems apart. Subvolumes of one btrfs have device numbers of their own, but share the
+/// first half of the id.
 Result<std::string> file_system_of(Disk& disk, const std::string& path) {
   TRY(auto existing, nearest_existing(disk, path));
   TRY(auto opened,

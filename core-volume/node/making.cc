@@ -52,8 +52,7 @@ Task<Result<std::vector<std::string>>> Volumes::make_bricks(const VolumeInfo& in
       TRY(auto place, prepare_brick_place(seams_.disk, spec.path, force));
       notes.insert(notes.end(), place.notes.begin(), place.notes.end());
       crash_point("node/making-before-format");
-      BrickIdentity identity{
-          .volume = info.id, .brick = spec.id, .set = spec.set, .lineage = info.lineage};
+      BrickIdentity identity{.volume = info.id, .brick = spec.id, .set = spec.set, .lineage = info.lineage};
       TRY(Brick::format(seams_, spec.path, identity));
       crash_point("node/making-after-format");
     }

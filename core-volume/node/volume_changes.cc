@@ -159,7 +159,8 @@ Task<Result<VolumeInfo>> Volumes::remove(std::string name) {
   for (const auto& session : sessions) transaction.remove(session.key);
   CO_TRY(co_await store_.commit(std::move(transaction)));
   known_.erase(name);
-  for (const auto& brick : volume.value.bricks) log::info("volume {} deleted; its brick {} stays", name, brick.path);
+  for (const auto& brick : volume.value.bricks)
+    log::info("volume {} deleted; its brick {} stays", name, brick.path);
   co_return volume.value;
 }
 

@@ -91,7 +91,8 @@ Task<Result<std::vector<std::string>>> SnapshotCoordinator::georep_sessions(std:
 /// Everything in its log is applied and durable then.
 Task<Result<BrickLog>> SnapshotCoordinator::settle_brick(const VolumeInfo& volume) {
   CO_TRY(auto snapshots, co_await list_of(volume.name));
-  CO_TRY(auto brick, co_await Brick::start(node_.seams, node_.volumes.brick_config(volume, volume.bricks.front())));
+  CO_TRY(auto brick,
+         co_await Brick::start(node_.seams, node_.volumes.brick_config(volume, volume.bricks.front())));
   auto synced = co_await on_worker(node_.seams.workers, [&]() -> Result<void> {
     TRY(match_pins(brick->journal(), snapshots));  // before maintain() drops what they keep
     return brick->journal().maintain(true);

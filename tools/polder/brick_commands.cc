@@ -22,7 +22,8 @@ std::string local_path(const std::string& brick) {
 void tell_missing(Cli& cli, const ExportReport& report) {
   constexpr std::size_t kShown = 20;
   cli.err() << fmt::format(
-      "polder: INCOMPLETE: {} entries are on bricks that were not given (those of set {} were); name a brick of "
+      "polder: INCOMPLETE: {} entries are on bricks that were not given (those of set {} were); name a brick "
+      "of "
       "every set ('polder volume info' lists them)\n",
       report.missing.size(), fmt::join(report.sets, ", "));
   for (std::size_t i = 0; i < report.missing.size() && i < kShown; ++i)
@@ -48,9 +49,9 @@ int export_tree(Cli& cli, std::vector<std::string> words) {
                      {"destination", destination},
                      {"sets", json::array(report->sets.begin(), report->sets.end())},
                      {"missing", json::array(report->missing.begin(), report->missing.end())}};
-  cli.done(value, fmt::format("{} directories, {} files and {} further links, {} copied to {}",
-                              report->directories, report->files, report->links,
-                              format_size_rounded(report->bytes), destination));
+  cli.done(value,
+           fmt::format("{} directories, {} files and {} further links, {} copied to {}", report->directories,
+                       report->files, report->links, format_size_rounded(report->bytes), destination));
   if (report->missing.empty()) return kDone;
   tell_missing(cli, *report);
   return kDegraded;

@@ -19,8 +19,7 @@ struct ChangelogWords {
 
 std::string line_of(const json::object& record) {
   auto out = record.contains("set") ? fmt::format("set {} ", shown(record, "set")) : std::string();
-  out +=
-      fmt::format("{:>8} {} {:<9}", shown(record, "index"), shown(record, "time"), shown(record, "kind"));
+  out += fmt::format("{:>8} {} {:<9}", shown(record, "index"), shown(record, "time"), shown(record, "kind"));
   auto add = [&](const char* label, std::string_view field) {
     if (record.contains(field)) out += fmt::format(" {}{}", label, shown(record, field));
   };
@@ -42,8 +41,7 @@ std::string line_of(const json::object& record) {
 int show(Cli& cli, const ChangelogWords& words, bool follow) {
   auto path = volume_path(words.volume, "/changelog");
   if (!path) return cli.fail(path.error());
-  json::object body{
-      {"from", words.from}, {"count", words.count}, {"follow", follow}, {"brick", words.brick}};
+  json::object body{{"from", words.from}, {"count", words.count}, {"follow", follow}, {"brick", words.brick}};
   auto print = [&](const json::value& record) {
     if (!record.is_object() || record.get_object().empty()) return;
     cli.out() << (cli.options().json ? json::text(record) : line_of(record.get_object())) << "\n";

@@ -105,8 +105,8 @@ std::string info_text(const json::object& volume) {
   for (const auto& item : sets) {
     if (sets.size() == 1) break;
     const auto& set = item.as_object();
-    out += fmt::format("  set {}: {:.1f} % ({})\n", shown(set, "set"), 100 * set.at("share").to_number<double>(),
-                       shown(set, "brick"));
+    out += fmt::format("  set {}: {:.1f} % ({})\n", shown(set, "set"),
+                       100 * set.at("share").to_number<double>(), shown(set, "brick"));
   }
   const auto& options = volume.at("options").as_object();
   if (!options.empty()) out += "Options Reconfigured:\n";
@@ -148,7 +148,8 @@ void add_volume_commands(Cli& cli) {
           "polder volume create data alpha:/bricks/a/data alpha:/bricks/b/data",
           [&cli](const Words& words) { return create(cli, words); });
   create_command->add_option("VOL", create_words->volume, "Its name")->required();
-  create_command->add_option("BRICK", create_words->rest, "NODE:/path of each, and 'force' at the end")->required();
+  create_command->add_option("BRICK", create_words->rest, "NODE:/path of each, and 'force' at the end")
+      ->required();
   for (const std::string verb : {"start", "stop"}) {
     auto [command, words] =
         add(verb, "VOL [force]: " + verb + " serving it", "polder volume " + verb + " data",

@@ -76,9 +76,8 @@ std::string status_text(const json::object& status, const std::string& what) {
 /// Started, but not all of it runs here.
 bool is_degraded(const json::object& status) {
   if (shown(status, "state") != "Started") return false;
-  return std::ranges::any_of(status.at("brick_status").as_array(), [](const json::value& brick) {
-    return !brick.at("online").as_bool();
-  });
+  return std::ranges::any_of(status.at("brick_status").as_array(),
+                             [](const json::value& brick) { return !brick.at("online").as_bool(); });
 }
 
 Result<std::vector<std::string>> names_of(Cli& cli, const std::string& volume) {

@@ -20,8 +20,10 @@ Result<CreateWords> parse_create_words(const std::vector<std::string>& words) {
   for (const auto& word : out.bricks) {
     if (std::ranges::find(kLayouts, word) != kLayouts.end()) {
       return Error(EOPNOTSUPP)
-          .with("'{}' volumes are not in this version; leave '{} …' away, and each brick becomes a set of its own",
-                word, word);
+          .with(
+              "'{}' volumes are not in this version; leave '{} …' away, and each brick becomes a set of its "
+              "own",
+              word, word);
     }
     if (word.find(":/") == std::string::npos || word.starts_with(':')) {
       return Error(EINVAL).with("'{}' is not a brick; write NODE:/path", word);

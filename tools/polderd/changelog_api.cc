@@ -67,14 +67,14 @@ Result<std::vector<Source>> sources_of(const AdminRequest& request, const Volume
     sources.push_back({spec, use ? use->stack().brick(spec.set) : nullptr, nullptr});
   }
   if (sources.empty())
-    return Error(ENOENT).with("volume '{}' has no brick or set '{}'; type: polder volume info {}", info.name, word,
-                              info.name);
+    return Error(ENOENT).with("volume '{}' has no brick or set '{}'; type: polder volume info {}", info.name,
+                              word, info.name);
   return sources;
 }
 
 /// Emits what there is now; returns how many records that were. `marked`: each says which set it is of.
-Task<Result<std::uint64_t>> emit_records(Seams& seams, const AdminRequest& request, Source& source, bool marked,
-                                         std::uint64_t limit) {
+Task<Result<std::uint64_t>> emit_records(Seams& seams, const AdminRequest& request, Source& source,
+                                         bool marked, std::uint64_t limit) {
   std::uint64_t shown = 0;
   while (limit == 0 || shown < limit) {
     auto max = limit == 0 ? kBatchRecords : std::min<std::uint64_t>(kBatchRecords, limit - shown);
@@ -91,9 +91,8 @@ Task<Result<std::uint64_t>> emit_records(Seams& seams, const AdminRequest& reque
 
 bool still_runs(const VolumeUse& use, const std::vector<Source>& sources) {
   if (use.stopping()) return false;
-  return std::ranges::all_of(sources, [&](const Source& source) {
-    return source.brick == use.stack().brick(source.spec.set);
-  });
+  return std::ranges::all_of(
+      sources, [&](const Source& source) { return source.brick == use.stack().brick(source.spec.set); });
 }
 
 Task<Result<json::value>> follow(Seams& seams, const AdminRequest& request, VolumeUse& use,
@@ -152,14 +151,10 @@ json::object to_json(const Source& source, const JournalCheck& check) {
   for (const auto& found : check.damage) {
     damage.push_back(json::object{{"segment", found.segment}, {"byte", found.byte}, {"what", found.what}});
   }
-  return json::object{{"brick", source.spec.text()},
-                      {"set", source.spec.set},
-                      {"directory", source.directory()},
-                      {"segments", check.segments},
-                      {"records", check.records},
-                      {"first_index", check.first_index},
-                      {"last_index", check.last_index},
-                      {"damage", std::move(damage)}};
+  return json::object{{"brick", source.spec.text()},     {"set", source.spec.set},
+                      {"directory", source.directory()}, {"segments", check.segments},
+                      {"records", check.records},        {"first_index", check.first_index},
+                      {"last_index", check.last_index},  {"damage", std::move(damage)}};
 }
 
 Task<Result<json::value>> verify(Daemon& daemon, const AdminRequest& request) {

@@ -109,7 +109,8 @@ Result<ExportReport> Export::run() {
   TRY(auto to, disk_.open(Disk::kNoDir, destination_, kOpenDir));
   auto from = open_directory(Gfid::root());
   if (from.failed_with(ENOENT))
-    return Error(ENOENT).with("the root directory is in none of the bricks given; name the brick of set 0, too");
+    return Error(ENOENT).with(
+        "the root directory is in none of the bricks given; name the brick of set 0, too");
   if (!from) return std::move(from).error();
   TRY(enter(*std::move(from), std::move(to)));
   while (!levels_.empty()) {

@@ -22,8 +22,9 @@ struct ExportReport {
 
 /// Copies the tree under the volume's root to `destination`, with hard links, owners, modes, times, xattrs
 /// (but none of Polder's), ACLs and holes. `bricks`: every set's brick (one of each is enough); all of one
-/// volume, else EINVAL. Without one of them the rest is exported; the root's is needed (ENOENT). The destination is created, or empty (ENOTEMPTY), and outside of the bricks (EINVAL).
-/// EBUSY while a daemon has a brick. Blocks.
+/// volume, else EINVAL. Without one of them the rest is exported; the root's is needed (ENOENT). The
+/// destination is created, or empty (ENOTEMPTY), and outside of the bricks (EINVAL). EBUSY while a daemon has
+/// a brick. Blocks.
 Result<ExportReport> export_bricks(Disk& disk, const std::vector<std::string>& bricks,
                                    const std::string& destination);
 
