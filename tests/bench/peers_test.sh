@@ -27,5 +27,5 @@ jq -e '.rows | length == 23 and all(.rate.polder > 0 and .rate["polder-tls"] > 0
   "$work/figures.json" > /dev/null || fail "figures are missing: $(cat "$work/figures.json")"
 jq -e '[.rows[] | select(.ratio.passthrough == null) | .row] | all(. == "random write, direct")' "$work/figures.json" \
   > /dev/null || fail "shares of passthrough are missing: $(cat "$work/figures.json")"
-jq -e '.memory[] | select(.subject == "polder") | .mib["daemons idle"] > 1 and .mib["client loaded"] > 1' \
+jq -e '.memory[] | select(.subject == "polder") | .measured["daemons idle"] > 1 and .measured["client loaded"] > 1' \
   "$work/figures.json" > /dev/null || fail "memory is missing: $(cat "$work/figures.json")"

@@ -140,6 +140,17 @@ class Work:
     def group(self, name):
         return Group(self.groups / name)
 
+    def sync(self):
+        """What the run wrote, not what others did."""
+        mounts = [line.split()[:2] for line in Path("/proc/mounts").read_text().splitlines()]
+        points = [point for device, point in mounts if device.startswith("/dev/loop") and point.startswith(f"{self.path}/")]
+        if points:
+            run("sync", "--file-system", *points)
+
+    def drop_caches(self):
+        self.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+
     def close(self):
         take_down(self.path)
 
@@ -204,11 +215,6 @@ def take_down(path):
         if file.strip().startswith(f"{path}/"):
             subprocess.run(["losetup", "-d", device], check=False)
     shutil.rmtree(path)
-
-
-def drop_caches():
-    os.sync()
-    Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 class OtherLoad:

@@ -113,15 +113,15 @@ def sets_table(rows, counts):
 def memory_rows(memory):
     for subject, sizes in memory.items():
         floors = MEMORY_MAX_MIB if subject.startswith("polder") else {}
-        yield {"subject": subject, "mib": sizes, "floor": floors,
+        yield {"subject": subject, "measured": sizes, "floor": floors,
                "short": [stage for stage, most in floors.items() if sizes[stage] > most]}
 
 
 def memory_table(rows, files):
     stages = {"daemons idle": "daemons idle", "daemons loaded": "after", "client idle": "client idle",
-              "client loaded": f"after {files:,} files", "client dropped": "after drop_caches"}
+              "client loaded": f"after {files:,} files", "client dropped": "after drop_caches", "idle CPU": "idle CPU, ms/s"}
     return table(["resident, MiB", *stages.values(), ""],
-                 [[row["subject"], *(against(row["mib"][stage], row["floor"].get(stage), lambda mib: f"{mib:.0f}", True)
+                 [[row["subject"], *(against(row["measured"][stage], row["floor"].get(stage), lambda value: f"{value:.0f}", True)
                                      for stage in stages), "short" if row["short"] else ""] for row in rows])
 
 

@@ -54,7 +54,7 @@ RANDOM_JOBS = 16
 class Sizes:
     """All sizes follow from the number of small files: 10,000 is the whole benchmark."""
 
-    def __init__(self, files):
+    def __init__(self, files, tree=None):
         self.scale = files / 10000
         self.directories = max(1, min(100, files // 10))
         self.files_each = max(1, files // self.directories)
@@ -65,7 +65,7 @@ class Sizes:
         self.random_operations = self.at_least(RANDOM_JOBS, 65536)
         self.appends = self.at_least(4, 1000)
         self.memory_files = self.at_least(100, 100_000)
-        self.tree = Path("/usr/include") / ("" if self.scale >= 1 else "linux" if self.scale >= 0.1 else "asm-generic")
+        self.tree = tree or Path("/usr/include") / ("" if self.scale >= 1 else "linux" if self.scale >= 0.1 else "asm-generic")
 
     def at_least(self, smallest, whole):
         return max(smallest, round(whole * self.scale))
