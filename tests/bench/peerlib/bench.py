@@ -52,7 +52,7 @@ class Bench:
         order = self.subjects[turn % len(self.subjects):] + self.subjects[:turn % len(self.subjects)]
         for subject in order:
             self.broken.discard(subject.name)
-            self.place(subject).mkdir()
+            self.place(subject).mkdir(exist_ok=True)
         for step in steps:
             if not step.cold:
                 time.sleep(self.settle_s)  # attributes that a client may keep for a second have run out
@@ -80,12 +80,15 @@ class Bench:
             self.measure(subject, step, figures)
         except Failed as error:
             figures.errors[subject.name] = str(error)
-            if subject.name in step.may_fail:
-                return
-            say(f"{subject.name}: {step.row} failed: {error}")
-            self.failures.append(f"{subject.name}, {step.row}: {error}")
+            if subject.name not in step.may_fail:
+                self.fail(f"{subject.name}, {step.row}: {error}")
             if step.changes:
                 self.broken.add(subject.name)
+            subject.remount()
+
+    def fail(self, text):
+        say(f"failed: {text}")
+        self.failures.append(text)
 
     def measure(self, subject, step, figures):
         if step.cold:

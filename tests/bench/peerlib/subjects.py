@@ -89,7 +89,9 @@ class Passthrough(Subject):
 
     def mount(self):
         options = f"source={self.under},cache=auto"
-        self.process = self.group.start([self.program, "-f", "-o", options, self.directory], self.log, wait=False)
+        # It keeps a file open for every inode that the kernel knows.
+        many_files = ["sh", "-c", 'ulimit -n 1000000 2> /dev/null || :; exec "$0" "$@"']
+        self.process = self.group.start([*many_files, self.program, "-f", "-o", options, self.directory], self.log, wait=False)
         self.wait_for_mount()
 
     def unmount(self):
