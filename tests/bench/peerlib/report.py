@@ -87,7 +87,7 @@ def main_table(rows, subjects):
                       against(row["ratio"]["moosefs"], row["floor"]["moosefs"], times),
                       "short" if set(row["short"]) - {"cpu"} else ""])
     for row in rows:
-        lines.append([f"CPU: {row['row']}, {row['threads']}", "µs each", *(number(row["cpu_us"][s]) for s in subjects), "",
+        lines.append([f"CPU: {row['row']}, {row['threads']}", "µs/MiB" if row["unit"] == "MiB/s" else "µs/op", *(number(row["cpu_us"][s]) for s in subjects), "",
                       against(row["cpu_to_gluster"], CPU_TO_GLUSTER_MAX, times, less_is_better=True), "",
                       "short" if "cpu" in row["short"] else ""])
     return table(head, lines)
