@@ -23,6 +23,8 @@ constexpr std::array kOptions = {
                  true},
     VolumeOption{"changelog.segment-size", OptionType::kSize, "64MiB", kMiB, 1024 * kMiB, "",
                  "a segment of the changelog is sealed when it is larger", true},
+    VolumeOption{"diagnostics.profile", OptionType::kBool, "off", 0, 0, "",
+                 "operations are shown by 'volume profile info'; what 'volume profile start' sets", false},
     VolumeOption{"network.session-timeout", OptionType::kTime, "60s", 5 * kSecond_ns, 3600 * kSecond_ns, "",
                  "how long a client may stay away before its locks and open files are given up", false},
 };

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Routes of volumes: create, start, stop, delete, list, info, status.
-#include <unistd.h>
-
+// Routes of volumes: create, start, stop, delete, list, info.
 #include "base/coro.h"
 #include "core-volume/cluster/units.h"
+#include "snapshot/coordinator/record.h"
 #include "tools/polderd/daemon.h"
 
 namespace polder {
@@ -19,13 +18,14 @@ Result<void> need_cluster(const Daemon& daemon) {
   return Error(ENOTCONN).with("this node is in no cluster yet; type: polder cluster init");
 }
 
-json::object describe(Daemon& daemon, const VolumeInfo& info) {
-  auto out = to_json(info).get_object();
-  out["type"] = "Single";
-  out["created"] = format_time(info.created_ns);
-  out["running"] = volumes_of(daemon).running(info.name) != nullptr;
-  out["failure"] = volumes_of(daemon).failure(info.name);
-  return out;
+Task<Result<std::uint64_t>> count_snapshots(Daemon& daemon, std::string volume) {
+  CO_TRY(auto snapshots, co_await list_records(daemon.node().store, kSnapshotKind));
+  std::uint64_t count = 0;
+  for (const auto& [name, snapshot] : snapshots) {
+    const auto* of = snapshot.value.is_object() ? snapshot.value.get_object().if_contains("volume") : nullptr;
+    if (of != nullptr && of->is_string() && of->get_string() == volume) ++count;
+  }
+  co_return count;
 }
 
 Task<Result<json::value>> create(Daemon& daemon, const AdminRequest& request) {
@@ -35,7 +35,7 @@ Task<Result<json::value>> create(Daemon& daemon, const AdminRequest& request) {
   CO_TRY(wanted.bricks, json::strings_field(request.body, "bricks"));
   CO_TRY(wanted.force, json::bool_field_or(request.body, "force", false));
   CO_TRY(auto created, co_await volumes_of(daemon).create(std::move(wanted)));
-  auto out = describe(daemon, created.info);
+  auto out = describe_volume(daemon, created.info);
   out["notes"] = json::array(created.notes.begin(), created.notes.end());
   co_return out;
 }
@@ -43,13 +43,19 @@ Task<Result<json::value>> create(Daemon& daemon, const AdminRequest& request) {
 Task<Result<json::value>> list(Daemon& daemon) {
   CO_TRY(auto volumes, co_await list_volumes(daemon.node().store));
   json::array out;
-  for (const auto& volume : volumes) out.push_back(describe(daemon, volume.value));
+  for (const auto& volume : volumes) {
+    auto one = describe_volume(daemon, volume.value);
+    CO_TRY(one["snapshots"], co_await count_snapshots(daemon, volume.value.name));
+    out.push_back(std::move(one));
+  }
   co_return out;
 }
 
 Task<Result<json::value>> info(Daemon& daemon, const AdminRequest& request) {
   CO_TRY(auto volume, co_await get_volume(daemon.node().store, request.parameter("volume")));
-  co_return describe(daemon, volume.value);
+  auto out = describe_volume(daemon, volume.value);
+  CO_TRY(out["snapshots"], co_await count_snapshots(daemon, volume.value.name));
+  co_return out;
 }
 
 Task<Result<json::value>> start(Daemon& daemon, const AdminRequest& request) {
@@ -65,61 +71,19 @@ Task<Result<json::value>> stop(Daemon& daemon, const AdminRequest& request) {
 
 Task<Result<json::value>> remove(Daemon& daemon, const AdminRequest& request) {
   CO_TRY(auto removed, co_await volumes_of(daemon).remove(request.parameter("volume")));
-  co_return describe(daemon, removed);
-}
-
-Task<Result<json::value>> brick_status(VolumeUse& use) {
-  const auto& spec = use->info.bricks.front();
-  json::object brick{{"brick", spec.text()}, {"online", true}, {"pid", ::getpid()}};
-  const OpContext inside;
-  CO_TRY(auto space, co_await use.brick().top().statfs(inside));
-  brick["total_bytes"] = space.blocks * space.block_size;
-  brick["available_bytes"] = space.blocks_available * space.block_size;
-  brick["inodes"] = space.files;
-  brick["inodes_free"] = space.files_free;
-  auto& journal = use.brick().journal();
-  brick["changelog_first"] = journal.first_index();
-  brick["changelog_appended"] = journal.appended_index();
-  brick["changelog_stable"] = journal.stable_index();
-  brick["changelog_applied"] = journal.applied_index();
-  brick["changes_held"] = use.brick().barrier().held();
-  brick["changes_in_flight"] = use.brick().barrier().in_flight();
-  co_return brick;
-}
-
-json::array clients_of(Daemon& daemon, const std::string& volume) {
-  json::array out;
-  for (const auto& client : volumes_of(daemon).rpc().clients(volume)) {
-    out.push_back(json::object{{"session", client.session},
-                               {"client", client.client_name},
-                               {"owner", client.owner},
-                               {"connected", client.connected},
-                               {"requests", client.requests},
-                               {"requests_total", client.requests_total}});
-  }
-  return out;
-}
-
-Task<Result<json::value>> status(Daemon& daemon, const AdminRequest& request) {
-  auto name = request.parameter("volume");
-  CO_TRY(auto volume, co_await get_volume(daemon.node().store, name));
-  json::object out = describe(daemon, volume.value);
-  json::array bricks;
-  auto use = volumes_of(daemon).use(name);
-  if (use) {
-    CO_TRY(auto brick, co_await brick_status(*use));
-    bricks.push_back(std::move(brick));
-  } else {
-    for (const auto& brick : volume.value.bricks) {
-      bricks.push_back(json::object{{"brick", brick.text()}, {"online", false}});
-    }
-  }
-  out["brick_status"] = std::move(bricks);
-  out["clients"] = clients_of(daemon, name);
-  co_return out;
+  co_return describe_volume(daemon, removed);
 }
 
 }  // namespace
+
+json::object describe_volume(Daemon& daemon, const VolumeInfo& info) {
+  auto out = to_json(info).get_object();
+  out["type"] = "Single";
+  out["created"] = format_time(info.created_ns);
+  out["running"] = volumes_of(daemon).running(info.name) != nullptr;
+  out["failure"] = volumes_of(daemon).failure(info.name);
+  return out;
+}
 
 void add_volume_routes(AdminApi& api, Daemon& daemon) {
   api.add("POST", "/v1/volumes", [&daemon](const AdminRequest& request) { return create(daemon, request); });
@@ -132,8 +96,6 @@ void add_volume_routes(AdminApi& api, Daemon& daemon) {
           [&daemon](const AdminRequest& request) { return start(daemon, request); });
   api.add("POST", "/v1/volumes/{volume}/stop",
           [&daemon](const AdminRequest& request) { return stop(daemon, request); });
-  api.add("GET", "/v1/volumes/{volume}/status",
-          [&daemon](const AdminRequest& request) { return status(daemon, request); });
 }
 
 }  // namespace polder
