@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "base/connection.h"
 
+#include <netdb.h>
 #include <openssl/err.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -61,6 +62,20 @@ class SocketStream final : public Stream {
   std::shared_ptr<SocketConnection> connection_;
 };
 
+/// "192.0.2.7:40123"; empty when the other side is gone already.
+std::string peer_address(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  char host[NI_MAXHOST];
+  char port[NI_MAXSERV];
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return "";
+  auto* generic = reinterpret_cast<sockaddr*>(&address);
+  if (::getnameinfo(generic, size, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV))
+    return "";
+  if (address.ss_family == AF_INET6) return fmt::format("[{}]:{}", host, port);
+  return fmt::format("{}:{}", host, port);
+}
+
 }  // namespace
 
 std::unique_ptr<Stream> make_socket_stream(std::shared_ptr<SocketConnection> connection) {
@@ -75,9 +90,16 @@ Result<void> SocketConnection::identify_unix_peer(std::string protocol) {
   }
   peer_.authenticated = true;
   peer_.uid = credentials.uid;
+  peer_.pid = credentials.pid;
   protocol_ = std::move(protocol);
   established_ = true;
   return {};
+}
+
+void SocketConnection::accept_stranger(std::string protocol) {
+  peer_.address = peer_address(socket_.native_handle());
+  protocol_ = std::move(protocol);
+  established_ = true;
 }
 
 Task<Result<void>> SocketConnection::handshake(std::shared_ptr<TlsContext> context, std::string protocol) {
@@ -97,6 +119,7 @@ Task<Result<void>> SocketConnection::handshake(std::shared_ptr<TlsContext> conte
     CO_TRY(co_await wait(reason == SSL_ERROR_WANT_READ ? Wait::wait_read : Wait::wait_write));
   }
   CO_TRY(peer_, context_->identify(tls_.get()));
+  peer_.address = peer_address(socket_.native_handle());
   const unsigned char* agreed = nullptr;
   unsigned agreed_size = 0;
   SSL_get0_alpn_selected(tls_.get(), &agreed, &agreed_size);

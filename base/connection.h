@@ -21,6 +21,8 @@ class SocketConnection : public std::enable_shared_from_this<SocketConnection> {
   Task<Result<void>> handshake(std::shared_ptr<TlsContext> context, std::string protocol);
   /// Unix sockets: the kernel knows who is there.
   Result<void> identify_unix_peer(std::string protocol);
+  /// TCP without TLS: nobody knows who is there.
+  void accept_stranger(std::string protocol);
 
   Task<Result<std::size_t>> read_some(Bytes out);
   Task<Result<void>> write(std::span<const ConstBytes> pieces);

@@ -131,7 +131,7 @@ struct ListenerState {
   asio::posix::stream_descriptor socket;
   Endpoint local;
   std::vector<std::string> protocols;
-  std::shared_ptr<TlsContext> tls;  // null for unix sockets
+  std::shared_ptr<TlsContext> tls;  // kTls
   struct stat file{};               // of a unix socket
   std::deque<std::unique_ptr<Stream>> ready;
   std::size_t pending = 0;  // handshakes and ready streams
@@ -157,6 +157,10 @@ struct ListenerState {
 };
 
 Task<Result<void>> establish(ListenerState& state, SocketConnection& connection) {
+  if (state.local.kind == Endpoint::Kind::kClear) {
+    connection.accept_stranger(state.protocols[0]);
+    co_return Result<void>();
+  }
   if (!state.tls) co_return connection.identify_unix_peer(state.protocols[0]);
   nanoseconds deadline = real_clock().boot_time() + kHandshakeLimit;
   co_return co_await with_deadline(real_clock(), deadline, connection.handshake(state.tls, {}));
@@ -190,7 +194,7 @@ Task<void> accept_all(std::shared_ptr<ListenerState> state) {
     int fd = ::accept4(state->socket.native_handle(), reinterpret_cast<sockaddr*>(&address), &size,
                        SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
-      if (state->tls) tune_tcp(fd);
+      if (state->local.kind != Endpoint::Kind::kUnix) tune_tcp(fd);
       GenericSocket socket(state->executor, asio::generic::stream_protocol(address.ss_family, 0), fd);
       ++state->pending;
       state->tasks->spawn(state->executor, welcome(state, std::move(socket)));
@@ -282,6 +286,8 @@ class SocketTransport final : public Transport {
     Result<std::unique_ptr<Stream>> connected;
     if (to.kind == Endpoint::Kind::kUnix)
       connected = co_await connect_unix(to, std::move(protocol));
+    else if (to.kind == Endpoint::Kind::kClear)
+      connected = Error(EINVAL).with("connections without TLS are for scrapers only");
     else
       connected = co_await connect_tls(to, std::move(protocol), std::move(identity));
     co_return std::move(connected).with("connect to {}", to.text());
@@ -298,8 +304,10 @@ class SocketTransport final : public Transport {
       CO_TRY(address, unix_address(at.host));
       CO_TRY(co_await clear_unix_path(at.host, *address));
     } else {
-      if (!identity) co_return Error(EINVAL).with("listen on {}: TLS needs an identity", at.text());
-      CO_TRY(tls, TlsContext::listener(std::move(identity), protocols));
+      if (at.kind == Endpoint::Kind::kTls) {
+        if (!identity) co_return Error(EINVAL).with("listen on {}: TLS needs an identity", at.text());
+        CO_TRY(tls, TlsContext::listener(std::move(identity), protocols));
+      }
       CO_TRY(auto addresses, co_await resolve(at));
       address = addresses.at(0);
     }

@@ -20,7 +20,9 @@
 namespace polder {
 
 struct Endpoint {
-  enum class Kind { kUnix, kTls };
+  /// kClear: TCP without TLS, for listeners only, whose peers are strangers. No text names one: whoever wants
+  /// that says so in code.
+  enum class Kind { kUnix, kTls, kClear };
   Kind kind = Kind::kTls;
   std::string host;  // name or address (IPv6 without brackets); the path for kUnix
   std::uint16_t port = 0;
@@ -41,6 +43,8 @@ struct PeerIdentity {
   std::string common_name;     // certificate's CN; empty for unix sockets
   std::string ca_fingerprint;  // SHA-256 of the CA that vouches, lower-case hex
   std::optional<uid_t> uid;    // unix sockets
+  pid_t pid = 0;               // unix sockets: of the process that connected
+  std::string address;         // TCP: numeric, with the port. For people only
 };
 
 /// Key, certificate and trusted CAs of one side, PEM. Opaque to everybody but transports and certificates.
@@ -84,7 +88,7 @@ class Transport {
   /// `protocol` goes into ALPN. `identity` may be null for unix sockets only.
   virtual Task<Result<std::unique_ptr<Stream>>> connect(const Endpoint& endpoint, std::string protocol,
                                                         std::shared_ptr<const TlsIdentity> identity) = 0;
-  /// `protocols`: accepted ALPN names (kTls); a unix socket speaks the first one. A stale unix socket file is
+  /// `protocols`: accepted ALPN names (kTls); others speak the first one. A stale unix socket file is
   /// replaced, a live one is EADDRINUSE.
   virtual Task<Result<std::unique_ptr<Listener>>> listen(const Endpoint& endpoint,
                                                          std::vector<std::string> protocols,

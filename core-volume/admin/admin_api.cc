@@ -68,6 +68,33 @@ const AdminApi::Route* AdminApi::find(AdminRequest& request) const {
   return nullptr;
 }
 
+namespace {
+
+/// Runs a handler; what it throws is a bug of ours, and an answer all the same.
+template <typename T, typename Handler>
+Task<Result<T>> run_handler(const Handler& handler, const AdminRequest& request) {
+  std::string failure;
+  try {
+    co_return co_await handler(request);
+  } catch (const std::exception& exception) {
+    failure = exception.what();
+  }
+  log::error("{} {}: {}", request.method, request.path, failure);
+  co_return Error(EIO).with("{} {} failed inside polderd: {}", request.method, request.path, failure);
+}
+
+}  // namespace
+
+void AdminApi::add_text(std::string path, AdminTextHandler handler, AdminAccess access) {
+  texts_[std::move(path)] = {std::move(handler), access};
+}
+
+Task<Result<AdminText>> AdminApi::call_text(AdminRequest request) const {
+  const auto& [handler, access] = texts_.at(request.path);
+  CO_TRY(check_access(request.peer, access));
+  co_return co_await run_handler<AdminText>(handler, request);
+}
+
 Task<Result<json::value>> AdminApi::call(AdminRequest request) const {
   const Route* route = find(request);
   if (!route) {
@@ -77,14 +104,7 @@ Task<Result<json::value>> AdminApi::call(AdminRequest request) const {
                                  request.method, request.path);
   }
   CO_TRY(check_access(request.peer, route->access));
-  std::string failure;
-  try {
-    co_return co_await route->handler(request);
-  } catch (const std::exception& exception) {
-    failure = exception.what();
-  }
-  log::error("{} {}: {}", request.method, request.path, failure);
-  co_return Error(EIO).with("{} {} failed inside polderd: {}", request.method, request.path, failure);
+  co_return co_await run_handler<json::value>(route->handler, request);
 }
 
 }  // namespace polder

@@ -35,6 +35,13 @@ struct AdminRequest {
 
 using AdminHandler = std::function<Task<Result<json::value>>(const AdminRequest&)>;
 
+/// An answer that is not JSON, for programs that expect a format of their own.
+struct AdminText {
+  std::string content_type;
+  std::string body;
+};
+using AdminTextHandler = std::function<Task<Result<AdminText>>(const AdminRequest&)>;
+
 /// Who may call a route.
 enum class AdminAccess {
   kAdmin,      // root on this machine, certificates "admin:" and "node:"
@@ -52,6 +59,12 @@ class AdminApi {
   /// many times at once.
   void add(std::string method, std::string pattern, AdminHandler handler,
            AdminAccess access = AdminAccess::kAdmin);
+  /// GET of exactly `path`, answered as text. Errors are JSON, as of all routes.
+  void add_text(std::string path, AdminTextHandler handler, AdminAccess access = AdminAccess::kAdmin);
+  bool is_text(const AdminRequest& request) const {
+    return request.method == "GET" && texts_.contains(request.path);
+  }
+  Task<Result<AdminText>> call_text(AdminRequest request) const;
   /// Finds the route, checks who asks, calls. ENOSYS: no such route; it names what this version has. An
   /// exception out of a handler is logged and becomes EIO.
   Task<Result<json::value>> call(AdminRequest request) const;
@@ -66,6 +79,7 @@ class AdminApi {
   const Route* find(AdminRequest& request) const;
 
   std::vector<Route> routes_;
+  std::map<std::string, std::pair<AdminTextHandler, AdminAccess>, std::less<>> texts_;
 };
 
 }  // namespace polder

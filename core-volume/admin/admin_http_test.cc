@@ -3,11 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <filesystem>
 
 #include "base/clock.h"
 #include "base/disk.h"
 #include "base/hlc.h"
+#include "base/on_worker.h"
 #include "base/random.h"
 #include "base/seams.h"
 #include "base/workers.h"
@@ -69,6 +74,26 @@ struct AdminHttpTest : testing::Test {
     AdminClient client(*transport, socket());
     return loop.run_until_done(client.call(method, path, std::move(body), std::move(on_progress)));
   }
+  /// The same on a plain TCP connection, which our transport does not make.
+  std::string in_the_clear(const std::string& bytes) {
+    const auto port = listener->local().port;
+    auto talk = [&]() -> std::string {
+      int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+      sockaddr_in to{};
+      to.sin_family = AF_INET;
+      to.sin_port = htons(port);
+      to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      std::string out;
+      if (::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) != 0) return "no connection";
+      (void)!::write(fd, bytes.data(), bytes.size());
+      char piece[4096];
+      for (ssize_t count; (count = ::read(fd, piece, sizeof piece)) > 0;)
+        out.append(piece, static_cast<std::size_t>(count));
+      ::close(fd);
+      return out;
+    };
+    return loop.run_until_done(on_worker(*workers, talk));
+  }
   /// Bytes to the server, bytes back until it closes.
   std::string raw(const std::string& bytes) {
     auto talk = [](Transport& transport, Endpoint to, std::string bytes) -> Task<std::string> {
@@ -86,6 +111,40 @@ struct AdminHttpTest : testing::Test {
     return loop.run_until_done(talk(*transport, socket(), bytes));
   }
 };
+
+TEST_F(AdminHttpTest, TextRoutesHaveTheirOwnFormatAndTheSameDoors) {
+  listen(socket());
+  api.add_text("/page", [](const AdminRequest&) -> Task<Result<AdminText>> {
+    co_return AdminText{"text/plain; version=7", "a page\n"};
+  });
+  api.add_text("/broken", [](const AdminRequest&) -> Task<Result<AdminText>> {
+    co_return Error(EBUSY).with("not now");
+  });
+  auto answer = raw("GET /page?x=1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(answer, HasSubstr("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=7\r\n"));
+  EXPECT_THAT(answer, testing::EndsWith("\r\n\r\na page\n"));
+  answer = raw("GET /broken HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(answer, HasSubstr("Content-Type: application/json"));
+  EXPECT_THAT(answer, HasSubstr("not now"));
+  EXPECT_TRUE(call("POST", "/page").failed_with(ENOSYS)) << "only GET";
+}
+
+TEST_F(AdminHttpTest, StrangersWithoutTlsGetOnlyWhatIsForEverybody) {
+  listen({Endpoint::Kind::kClear, "127.0.0.1", 0});
+  api.add_text(
+      "/open",
+      [](const AdminRequest& request) -> Task<Result<AdminText>> {
+        co_return AdminText{"text/plain", request.peer.authenticated ? "known" : "a stranger"};
+      },
+      AdminAccess::kEverybody);
+  api.add_text("/closed", [](const AdminRequest&) -> Task<Result<AdminText>> { co_return AdminText{}; });
+  api.add("GET", "/v1/closed",
+          [](const AdminRequest&) -> Task<Result<json::value>> { co_return json::value(); });
+  EXPECT_THAT(in_the_clear("GET /open HTTP/1.0\r\n\r\n"), testing::EndsWith("a stranger"));
+  for (const auto* path : {"/closed", "/v1/closed", "/v1/none"}) {
+    EXPECT_THAT(in_the_clear(fmt::format("GET {} HTTP/1.0\r\n\r\n", path)), HasSubstr("403")) << path;
+  }
+}
 
 TEST_F(AdminHttpTest, AnswersAndErrorsReachTheCaller) {
   listen(socket());

@@ -29,6 +29,12 @@ class Answer {
     co_return co_await write_text(stream_, std::move(text));
   }
 
+  Task<Result<void>> finish_text(Result<AdminText> result, bool keep_alive) {
+    if (!result) co_return co_await finish(result.error(), keep_alive);
+    co_return co_await write_text(stream_,
+                                  http_response_text(200, result->body, keep_alive, result->content_type));
+  }
+
   Task<Result<void>> finish(Result<json::value> result, bool keep_alive) {
     if (!streaming_) {
       auto status = result ? 200 : http_status_of(result.error().code());
@@ -59,15 +65,22 @@ struct AdminServer::Impl {
   Impl(Clock& clock, asio::any_io_executor executor, const AdminApi& api)
       : clock(clock), executor(std::move(executor)), api(api) {}
 
-  Task<Result<json::value>> answer(const HttpRequest& request, Stream& stream, Answer& answer) {
-    CO_TRY(auto arguments, arguments_of(request));
+  Task<Result<void>> answer(const HttpRequest& request, Stream& stream) {
+    Answer answer(stream);
     AdminRequest call;
     call.method = request.method;
     call.path = request.path;
-    call.body = std::move(arguments);
     call.peer = stream.peer();
     call.emit = [&answer](json::value progress) { return answer.emit(std::move(progress)); };
-    co_return co_await api.call(std::move(call));
+    auto arguments = arguments_of(request);
+    if (!arguments) co_return co_await answer.finish(std::move(arguments).error(), request.keep_alive);
+    call.body = *std::move(arguments);
+    if (api.is_text(call)) {
+      auto text = co_await api.call_text(std::move(call));
+      co_return co_await answer.finish_text(std::move(text), request.keep_alive);
+    }
+    auto result = co_await api.call(std::move(call));
+    co_return co_await answer.finish(std::move(result), request.keep_alive);
   }
 
   /// One request; false: the connection is over.
@@ -84,9 +97,7 @@ struct AdminServer::Impl {
       }
       co_return false;
     }
-    Answer reply(input.stream);
-    auto result = co_await answer(request, input.stream, reply);
-    auto sent = co_await reply.finish(std::move(result), request.keep_alive);
+    auto sent = co_await answer(request, input.stream);
     co_return sent&& request.keep_alive;
   }
 

@@ -161,10 +161,11 @@ std::string http_request_text(const std::string& method, const std::string& targ
       target, host, body.size(), body);
 }
 
-std::string http_response_text(unsigned status, const std::string& body, bool keep_alive) {
-  return fmt::format(
-      "HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: {}\r\n\r\n{}",
-      status, reason(status), body.size(), keep_alive ? "keep-alive" : "close", body);
+std::string http_response_text(unsigned status, const std::string& body, bool keep_alive,
+                               std::string_view content_type) {
+  return fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: {}\r\n\r\n{}",
+                     status, reason(status), content_type, body.size(), keep_alive ? "keep-alive" : "close",
+                     body);
 }
 
 std::string http_chunked_head(unsigned status) {

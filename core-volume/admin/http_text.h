@@ -44,7 +44,8 @@ Task<Result<void>> write_text(Stream& stream, std::string text);
 
 std::string http_request_text(const std::string& method, const std::string& target, const std::string& host,
                               const std::string& body);
-std::string http_response_text(unsigned status, const std::string& body, bool keep_alive);
+std::string http_response_text(unsigned status, const std::string& body, bool keep_alive,
+                               std::string_view content_type = "application/json");
 std::string http_chunked_head(unsigned status);
 std::string http_chunk(std::string_view bytes);
 inline constexpr std::string_view kHttpLastChunk = "0\r\n\r\n";

@@ -27,6 +27,8 @@ constexpr std::array kOptions = {
                  "which new files leave the set of their directory: none (dirs), all (files), those of large "
                  "directories (auto)",
                  false},
+    VolumeOption{"diagnostics.profile", OptionType::kBool, "off", 0, 0, "",
+                 "operations are shown by 'volume profile info'; what 'volume profile start' sets", false},
     VolumeOption{"network.session-timeout", OptionType::kTime, "60s", 5 * kSecond_ns, 3600 * kSecond_ns, "",
                  "how long a client may stay away before its locks and open files are given up", false},
 };

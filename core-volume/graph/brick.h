@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Brick: one brick of this process, put together: locks(barrier(ordering(journal, store))) over one
+// Brick: one brick of this process, put together: stats(locks(barrier(ordering(journal, store)))) over one
 // directory.
 #pragma once
 #include <memory>
@@ -12,6 +12,7 @@
 #include "core-volume/layers/barrier/barrier_layer.h"
 #include "core-volume/layers/locks/locks_layer.h"
 #include "core-volume/layers/ordering/ordering.h"
+#include "core-volume/layers/stats/stats_layer.h"
 #include "core-volume/layers/store/store.h"
 
 namespace polder {
@@ -49,9 +50,10 @@ class Brick {
   /// Operations from above that have not ended.
   std::size_t under_way() const { return barrier_.in_flight() + barrier_.held() + locks_.waiting(); }
 
-  FileOps& top() { return locks_; }
+  FileOps& top() { return stats_; }
   InvalidationSource& invalidations() { return ordering_; }
   OrderingLayer& ordering() { return ordering_; }
+  StatsLayer& stats() { return stats_; }
   LocksLayer& locks() { return locks_; }
   BarrierLayer& barrier() { return barrier_; }
   Journal& journal() { return *journal_; }
@@ -71,6 +73,7 @@ class Brick {
   OrderingLayer ordering_;
   BarrierLayer barrier_;
   LocksLayer locks_;
+  StatsLayer stats_;
 };
 
 }  // namespace polder

@@ -54,6 +54,10 @@ Task<void> RpcClient::stop() {
 RpcClientStatus RpcClient::status() const {
   return link_->status();
 }
+
+std::vector<RpcCallInfo> RpcClient::calls(std::size_t most) const {
+  return link_->calls(most);
+}
 void RpcClient::on_invalidation(std::function<void(const Invalidation&)> listener) {
   link_->listener = std::move(listener);
 }

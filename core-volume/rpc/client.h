@@ -22,7 +22,8 @@ struct RpcClientOptions {
   std::shared_ptr<const TlsIdentity> identity;
   std::string volume;
   std::string client_name;  // for people: host and mount point
-  bool hard = true;         // wait for ever; else ETIMEDOUT once an outage lasts longer than soft_timeout
+  std::string client_version;
+  bool hard = true;  // wait for ever; else ETIMEDOUT once an outage lasts longer than soft_timeout
   std::chrono::nanoseconds soft_timeout = std::chrono::seconds(60);
   std::chrono::nanoseconds start_timeout = std::chrono::seconds(15);  // of start()
   std::chrono::nanoseconds backoff_min = std::chrono::milliseconds(50);
@@ -39,6 +40,21 @@ struct RpcClientStatus {
   bool read_only = false;
   std::size_t requests = 0;  // in flight
   std::string last_error;    // of the last attempt to connect
+  std::vector<std::string> endpoints;
+  std::uint64_t outages = 0;               // connections lost
+  std::chrono::nanoseconds away_for{0};    // of the present outage; 0: none
+  std::chrono::nanoseconds silent_for{0};  // since the server was heard last
+  std::size_t open_handles = 0;
+  std::size_t locks = 0;
+};
+
+/// A request in flight, for statedumps.
+struct RpcCallInfo {
+  std::string operation;
+  std::uint64_t sequence = 0;  // 0: a plain read
+  std::chrono::nanoseconds age{0};
+  bool sent = false;       // on this connection or an earlier one
+  bool cancelled = false;  // its caller gave up
 };
 
 class RpcClient : public FileOps, public InvalidationSource {
@@ -56,6 +72,8 @@ class RpcClient : public FileOps, public InvalidationSource {
   /// returns when nothing runs. Call before destruction.
   Task<void> stop();
   RpcClientStatus status() const;
+  /// In the order they were made; at most `most`.
+  std::vector<RpcCallInfo> calls(std::size_t most) const;
 
   /// A nil gfid means everything: after each reconnection, too.
   void on_invalidation(std::function<void(const Invalidation&)> listener) override;

@@ -10,8 +10,9 @@
 namespace polder {
 namespace {
 
-constexpr auto kConnectTimeout = std::chrono::seconds(10);
-constexpr auto kPingAfter = std::chrono::seconds(10);       // nothing heard for so long: ask
+constexpr nanoseconds kConnectTimeout = std::chrono::seconds(10);
+constexpr nanoseconds kConnectTimeoutMin = std::chrono::seconds(2);  // where several endpoints share the time
+constexpr auto kPingAfter = std::chrono::seconds(10);                // nothing heard for so long: ask
 constexpr auto kSilenceTimeout = std::chrono::seconds(30);  // nothing heard still: the connection is dead
 constexpr auto kKeepAliveEvery = std::chrono::seconds(5);
 constexpr auto kGoodbyeTimeout = std::chrono::seconds(3);
@@ -115,7 +116,9 @@ Task<Result<void>> ClientLink::connect() {
 }
 
 Task<Result<void>> ClientLink::connect_to(const Endpoint& endpoint) {
-  const auto deadline = seams_.clock.boot_time() + kConnectTimeout;
+  // The first address may be that of a machine that is off: it must not use up the whole time of a mount.
+  const auto share = options_.start_timeout / static_cast<int>(options_.endpoints.size());
+  const auto deadline = seams_.clock.boot_time() + std::clamp(share, kConnectTimeoutMin, kConnectTimeout);
   auto stream = co_await with_deadline<std::unique_ptr<Stream>>(
       seams_.clock, deadline, seams_.transport.connect(endpoint, kRpcProtocol, options_.identity));
   if (!stream) {
@@ -148,6 +151,7 @@ Task<Result<wire::Welcome>> ClientLink::greet(std::shared_ptr<FramedConnection> 
   hello.set_version_max(kRpcVersion);
   hello.set_volume(options_.volume);
   hello.set_client_name(options_.client_name);
+  hello.set_client_version(options_.client_version);
   hello.set_token(token_);
   hello.set_server_incarnation(incarnation_);
   for (const auto* call : calls_in_order())
@@ -403,20 +407,6 @@ Task<void> ClientLink::keep_alive() {
     else if (silent >= kPingAfter)
       connection_->send(header(RpcFrame::kPing, 0), ConstBytes{});
   }
-}
-
-RpcClientStatus ClientLink::status() const {
-  RpcClientStatus status;
-  status.connected = state_ == State::kReady;
-  if (!options_.endpoints.empty()) status.endpoint = options_.endpoints[endpoint_].text();
-  status.session = session_;
-  status.volume = volume_;
-  status.lineage = lineage_;
-  status.volume_incarnation = volume_incarnation_;
-  status.read_only = read_only_;
-  for (const auto& slot : slots_) status.requests += slot.call != nullptr;
-  status.last_error = last_error_;
-  return status;
 }
 
 }  // namespace polder

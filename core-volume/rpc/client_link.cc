@@ -35,6 +35,7 @@ bool ClientLink::take_slot(RpcCall& call) {
   free.pop_back();
   slots_[slot].call = &call;
   call.id = ++last_id_ << kSlotBits | slot;
+  call.since = seams_.clock.boot_time();
   if (needs_sequence(call.request.op_case())) call.request.set_sequence(++last_sequence_);
   return true;
 }

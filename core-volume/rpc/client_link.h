@@ -32,6 +32,7 @@ struct RpcCall {
   std::optional<Error> failure;
 
   std::uint64_t id = 0;
+  nanoseconds since{};  // boot time
   bool sent = false;
   std::uint64_t sent_incarnation = 0;  // of the server process that got it first
   bool cancelled = false;
@@ -47,6 +48,7 @@ class ClientLink {
   Task<void> stop();
   Task<Result<void>> end_session();
   RpcClientStatus status() const;
+  std::vector<RpcCallInfo> calls(std::size_t most);
 
   /// Returns with the reply (its error, too). Waits through outages.
   Task<Result<void>> perform(RpcCall& call);

@@ -54,6 +54,54 @@ TEST_F(RpcSessionTest, GoodbyeEndsTheSessionAtOnce) {
   EXPECT_TRUE(world.run(world.sessions.list("vol"))->empty());
 }
 
+TEST_F(RpcSessionTest, TheServerKnowsWhoAClientIsAndWhatItMoved) {
+  auto options = world.client_options("desk");
+  options.client_version = "7.8";
+  auto other = world.make_client(options);
+  ASSERT_TRUE(world.run(other->start()));
+  auto opened = *world.run(create("f"));
+  ASSERT_TRUE(world.run(
+      client->write(world.ctx, opened.attr.gfid, opened.handle, 0, Buffer::copy_of("hello"), false)));
+  ASSERT_EQ(read(opened)->text(), "hello");
+  const auto clients = world.server->clients("vol");
+  ASSERT_EQ(clients.size(), 2u);
+  EXPECT_TRUE(clients[0].connected);
+  EXPECT_EQ(clients[0].bytes_written, 5u);
+  EXPECT_EQ(clients[0].bytes_read, 5u);
+  EXPECT_GE(clients[0].requests_total, 3u);
+  EXPECT_EQ(clients[0].requests, 0u);
+  EXPECT_EQ(clients[0].held_bytes, 0u);
+  EXPECT_EQ(clients[1].client_name, "desk");
+  EXPECT_EQ(clients[1].client_version, "7.8");
+  EXPECT_EQ(clients[1].bytes_written, 0u);
+  EXPECT_EQ(world.server->info().connections, 2u);
+  world.stop(*other);
+}
+
+TEST_F(RpcSessionTest, CallsInFlightAreListedWithTheirAge) {
+  EXPECT_TRUE(client->calls(10).empty());
+  world.net.refuse_connections(true);
+  world.net.break_all();
+  auto made = world.begin(mkdir("d"));
+  auto again = world.begin(mkdir("e"));
+  world.loop.run_for(5s);
+  auto calls = client->calls(10);
+  ASSERT_EQ(calls.size(), 2u);
+  EXPECT_EQ(calls[0].operation, "mkdir");
+  EXPECT_GE(calls[0].age, nanoseconds(5s));
+  EXPECT_FALSE(calls[0].sent);
+  EXPECT_NE(calls[0].sequence, 0u);
+  EXPECT_EQ(client->calls(1).size(), 1u);
+  const auto status = client->status();
+  EXPECT_FALSE(status.connected);
+  EXPECT_GE(status.away_for, nanoseconds(5s));
+  EXPECT_EQ(status.outages, 1u);
+  world.net.refuse_connections(false);
+  world.loop.run_for(3s);
+  ASSERT_TRUE(made->has_value() && again->has_value());
+  EXPECT_TRUE(client->calls(10).empty());
+}
+
 TEST_F(RpcSessionTest, SurvivesNearlyAMinuteWithoutConnection) {
   auto opened = open_unlinked_file();
   const auto session = client->status().session;

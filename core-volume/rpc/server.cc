@@ -137,10 +137,12 @@ std::vector<RpcClientInfo> RpcServer::clients(const std::string& volume) const {
   std::vector<RpcClientInfo> all;
   auto at = impl_->volumes.find(volume);
   if (at == impl_->volumes.end()) return all;
-  for (const auto& [number, session] : at->second->sessions)
-    all.push_back({number, session->stored().client_name, session->stored().owner, session->attached(),
-                   session->running(), session->requests_total()});
+  for (const auto& [number, session] : at->second->sessions) all.push_back(session->info());
   return all;
+}
+
+RpcServerInfo RpcServer::info() const {
+  return {.connections = impl_->connections.size(), .strangers = impl_->strangers};
 }
 
 // ---- background ----
@@ -321,7 +323,8 @@ std::expected<RpcRole, Refused> RpcServer::Impl::check_role(const ServerConnecti
         R::VERSION, fmt::format("protocol {}..{} asked for, this server speaks {}: update the older side",
                                 hello.version_min(), hello.version_max(), kRpcVersion)});
   const bool sane = hello.token().empty() || hello.token().size() == kRpcToken_bytes;
-  if (!sane || hello.volume().size() > 255 || hello.client_name().size() > kClientNameMax_bytes)
+  if (!sane || hello.volume().size() > 255 || hello.client_name().size() > kClientNameMax_bytes ||
+      hello.client_version().size() > kClientNameMax_bytes)
     return std::unexpected(Refused{R::UNKNOWN, "malformed Hello"});
   auto role = options.role(connection.framed->peer(), hello.volume());
   if (!role) return std::unexpected(Refused{R::NOT_ALLOWED, reason_of(role.error())});
@@ -344,7 +347,7 @@ Task<std::expected<std::shared_ptr<RpcSession>, Refused>> RpcServer::Impl::admit
   if (!session || session->ended() || volume->removing || connection.framed->closed())
     co_return std::unexpected(Refused{wire::Refusal::BUSY, "cannot make a session now"});
   if (message.kind() != wire::Welcome::NEW) session->reconcile(hello);
-  session->attach(connection.framed, *role);
+  session->attach(connection.framed, *role, hello.client_version());
   connection.framed->set_format(kRpcFormat);
   connection.heard_at = seams.clock.boot_time();
   welcome(connection, *session, std::move(message));

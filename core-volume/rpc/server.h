@@ -48,14 +48,31 @@ struct RpcServerOptions {
   std::size_t session_bytes_max = 64u << 20;  // held for one session: requests, and replies not yet sent
 };
 
-/// For `polder volume status VOL clients`.
+/// For `polder volume status VOL clients`, metrics and statedumps.
 struct RpcClientInfo {
   std::uint32_t session = 0;
   std::string client_name;
-  std::string owner;
+  std::string client_version;  // empty: it has not said; not seen since the daemon started
+  std::string owner;           // uid or certificate
+  std::string address;         // of its connection: "192.0.2.7:40123", "pid 1234"; empty: none
+  RpcRole role = RpcRole::kClient;
   bool connected = false;
-  std::size_t requests = 0;  // being served
+  std::uint64_t connected_ns = 0;  // wall time of the last connection; 0: none since the daemon started
+  std::size_t requests = 0;        // being served
   std::uint64_t requests_total = 0;
+  std::uint64_t bytes_read = 0;     // payloads of replies: data, names
+  std::uint64_t bytes_written = 0;  // payloads of requests
+  std::size_t held_bytes = 0;       // requests being served, with room for their replies
+  std::size_t queued_bytes = 0;     // replies that wait for the socket
+  std::size_t replies_kept = 0;     // for retries
+  std::size_t notices_waiting = 0;  // invalidations not yet sent
+};
+std::string_view to_string(RpcRole role);  // "client", "geo-replication", "node", "admin"
+
+/// All connections of a server.
+struct RpcServerInfo {
+  std::size_t connections = 0;
+  std::size_t strangers = 0;  // have not said Hello yet
 };
 
 class RpcServer {
@@ -78,6 +95,7 @@ class RpcServer {
   Task<void> serve_all(Listener& listener);
 
   std::vector<RpcClientInfo> clients(const std::string& volume) const;
+  RpcServerInfo info() const;
   /// Ends sessions that are not connected now, without waiting for their time-out. Tests and `volume stop
   /// force`.
   Task<void> expire_now(const std::string& volume);

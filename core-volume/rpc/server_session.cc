@@ -39,7 +39,8 @@ void die_of_exception(const std::exception_ptr& failure) {
 
 }  // namespace
 
-void RpcSession::attach(std::shared_ptr<FramedConnection> connection, RpcRole role) {
+void RpcSession::attach(std::shared_ptr<FramedConnection> connection, RpcRole role,
+                        std::string client_version) {
   if (connection_) {
     connection_->on_written({});
     connection_->close();
@@ -47,6 +48,8 @@ void RpcSession::attach(std::shared_ptr<FramedConnection> connection, RpcRole ro
   connection_ = std::move(connection);
   wake_reader();
   role_ = role;
+  client_version_ = std::move(client_version);
+  connected_ns_ = static_cast<std::uint64_t>(seams_.clock.wall_time().count());
   ++connections_;
   restarted = false;
   // What a client missed while it was away it drops by itself at reconnection.
@@ -127,6 +130,7 @@ Result<void> RpcSession::request(const Frame& frame) {
                  .pid = request.pid(),
                  .retry = request.retry()};
   held_bytes_ += serving.cost_bytes;
+  bytes_written_ += frame.payload.size();
   ++requests_total_;
   auto ended = [this, self = shared_from_this(), at](const std::exception_ptr& failure) {
     if (failure) die_of_exception(failure);
@@ -176,6 +180,7 @@ Task<void> RpcSession::run(RpcServings::iterator serving, std::shared_ptr<RpcSes
 
 void RpcSession::finish(RpcServing& serving) {
   held_bytes_ -= serving.cost_bytes;
+  bytes_read_ += serving.reply_payload.size();
   serving.payload = {};
   const auto head = header(RpcFrame::kReply, serving.id);
   if (serving.request.sequence() == 0) {
@@ -194,6 +199,43 @@ void RpcSession::finish(RpcServing& serving) {
     if (connection_) connection_->send(header(RpcFrame::kReply, answer.id), as_bytes(answer.message));
   }
   wake_reader();
+}
+
+RpcClientInfo RpcSession::info() const {
+  RpcClientInfo info{.session = number(),
+                     .client_name = stored_.client_name,
+                     .client_version = client_version_,
+                     .owner = stored_.owner,
+                     .address = {},
+                     .role = role_,
+                     .connected = attached(),
+                     .connected_ns = connected_ns_,
+                     .requests = running_.size(),
+                     .requests_total = requests_total_,
+                     .bytes_read = bytes_read_,
+                     .bytes_written = bytes_written_,
+                     .held_bytes = held_bytes_,
+                     .queued_bytes = connection_ ? connection_->queued_bytes() : 0,
+                     .replies_kept = answers_.size(),
+                     .notices_waiting = changes_.size()};
+  if (connection_) {
+    const auto& peer = connection_->peer();
+    info.address = peer.uid ? fmt::format("pid {}", peer.pid) : peer.address;
+  }
+  return info;
+}
+
+std::string_view to_string(RpcRole role) {
+  switch (role) {
+    case RpcRole::kGeorep:
+      return "geo-replication";
+    case RpcRole::kNode:
+      return "node";
+    case RpcRole::kAdmin:
+      return "admin";
+    default:
+      return "client";
+  }
 }
 
 void RpcSession::cancel(std::uint64_t id) {

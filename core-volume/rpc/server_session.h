@@ -72,7 +72,7 @@ class RpcSession : public std::enable_shared_from_this<RpcSession> {
   const std::shared_ptr<RpcVolume>& volume() const { return volume_; }
 
   /// `connection` speaks for the session from now on; an older one is closed.
-  void attach(std::shared_ptr<FramedConnection> connection, RpcRole role);
+  void attach(std::shared_ptr<FramedConnection> connection, RpcRole role, std::string client_version);
   void detach(const FramedConnection& connection);
   bool attached() const { return connection_ != nullptr; }
   const std::shared_ptr<FramedConnection>& connection() const { return connection_; }
@@ -98,8 +98,7 @@ class RpcSession : public std::enable_shared_from_this<RpcSession> {
   /// The request by which the client left; 0: it has not.
   std::uint64_t leaving() const { return leaving_; }
 
-  std::size_t running() const { return running_.size(); }
-  std::uint64_t requests_total() const { return requests_total_; }
+  RpcClientInfo info() const;
   bool restarted = false;  // from an earlier process, and not seen in this one yet
 
  private:
@@ -128,6 +127,8 @@ class RpcSession : public std::enable_shared_from_this<RpcSession> {
   StoredSession stored_;
   const RpcServerOptions& options_;
   RpcRole role_ = RpcRole::kClient;
+  std::string client_version_;
+  std::uint64_t connected_ns_ = 0;
 
   std::shared_ptr<FramedConnection> connection_;
   std::uint64_t connections_ = 0;
@@ -138,6 +139,8 @@ class RpcSession : public std::enable_shared_from_this<RpcSession> {
   RpcServings finished_;  // freed at the next request, when surely none of them is on the stack any more
   std::size_t held_bytes_ = 0;
   std::uint64_t requests_total_ = 0;
+  std::uint64_t bytes_read_ = 0;
+  std::uint64_t bytes_written_ = 0;
   std::unordered_map<std::uint64_t, Answer> answers_;
   std::uint64_t undoing_ = 0;
   Event idle_;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // smallfile DIR PHASE [THREADS [DIRECTORIES [FILES [BYTES]]]]: one phase of a small-file workload, done as
-// often as there are files, on any mounted file system. Prints operations a second. `peers` runs it on
+// often as there are files, on any mounted file system. Prints operations and seconds. `peers` runs it on
 // several side by side. Directories are shared out between the threads: two threads never work in one.
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -20,12 +22,25 @@ namespace {
 struct Workload {
   std::string top;
   int threads = 4, directories = 100, files = 100;
-  std::vector<char> content = std::vector<char>(4096, 'x');
+  std::vector<char> content;
 };
 
 [[noreturn]] void fail(const std::string& what) {
   std::perror(what.c_str());
-  std::exit(1);
+  std::_Exit(1);
+}
+
+// Nothing that compression or a search for zeros would make smaller.
+std::vector<char> content_of(std::size_t bytes) {
+  std::vector<char> content(bytes);
+  std::uint32_t state = 2463534242;
+  for (auto& byte : content) {
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    byte = static_cast<char>(state);
+  }
+  return content;
 }
 
 void create(const Workload& load, const std::string& path) {
@@ -34,6 +49,10 @@ void create(const Workload& load, const std::string& path) {
   const auto size = static_cast<ssize_t>(load.content.size());
   if (::write(fd, load.content.data(), load.content.size()) != size || ::close(fd) != 0)
     fail("write " + path);
+}
+
+void make_directory(const Workload&, const std::string& path) {
+  if (::mkdir(path.c_str(), 0755) != 0) fail("mkdir " + path);
 }
 
 void look(const Workload& load, const std::string& path) {
@@ -59,13 +78,32 @@ void remove(const Workload&, const std::string& path) {
 }
 
 const std::map<std::string, void (*)(const Workload&, const std::string&)> kPhases = {
-    {"create", create}, {"stat", look}, {"read", read}, {"rename", rename}, {"delete", remove}};
+    {"create", create}, {"mkdir", make_directory}, {"stat", look},
+    {"read", read},     {"rename", rename},        {"delete", remove}};
+
+// Names only, as the kernel hands them out; every one of them counts.
+void list_directory(const Workload& load, const std::string& path) {
+  DIR* const directory = ::opendir(path.c_str());
+  if (directory == nullptr) fail("opendir " + path);
+  int names = 0;
+  while (::readdir(directory) != nullptr) ++names;
+  ::closedir(directory);
+  if (names != load.files + 2) {
+    std::fprintf(stderr, "readdir %s: %d names, not %d\n", path.c_str(), names - 2, load.files);
+    std::_Exit(1);
+  }
+}
 
 void run_thread(const Workload& load, const std::string& phase, int thread) {
-  const auto& operation = *kPhases.at(phase);
   for (int directory = thread; directory < load.directories; directory += load.threads) {
     const auto path = load.top + "/d" + std::to_string(directory);
-    if (phase == "create" && ::mkdir(path.c_str(), 0755) != 0) fail("mkdir " + path);
+    if (phase == "readdir") {
+      list_directory(load, path);
+      continue;
+    }
+    const auto& operation = *kPhases.at(phase);
+    const bool makes = phase == "create" || phase == "mkdir";
+    if (makes && ::mkdir(path.c_str(), 0755) != 0) fail("mkdir " + path);
     for (int file = 0; file < load.files; ++file) operation(load, path + "/f" + std::to_string(file));
     if (phase == "delete" && ::rmdir(path.c_str()) != 0) fail("rmdir " + path);
   }
@@ -74,9 +112,10 @@ void run_thread(const Workload& load, const std::string& phase, int thread) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3 || !kPhases.contains(argv[2])) {
+  if (argc < 3 || (!kPhases.contains(argv[2]) && argv[2] != std::string("readdir"))) {
     std::fputs(
-        "usage: smallfile DIR create|stat|read|rename|delete [THREADS [DIRECTORIES [FILES [BYTES]]]]\n",
+        "usage: smallfile DIR create|mkdir|stat|read|readdir|rename|delete [THREADS [DIRECTORIES [FILES "
+        "[BYTES]]]]\n",
         stderr);
     return 2;
   }
@@ -85,12 +124,12 @@ int main(int argc, char** argv) {
                 .threads = number(3, 4),
                 .directories = number(4, 100),
                 .files = number(5, 100),
-                .content = std::vector<char>(static_cast<std::size_t>(number(6, 4096)), 'x')};
+                .content = content_of(static_cast<std::size_t>(number(6, 4096)))};
   const auto begin = std::chrono::steady_clock::now();
   std::vector<std::jthread> threads;
   for (int thread = 0; thread < load.threads; ++thread)
     threads.emplace_back(run_thread, std::cref(load), std::string(argv[2]), thread);
   threads.clear();
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  std::printf("%.1f\n", load.directories * load.files / took.count());
+  std::printf("%d %.6f\n", load.directories * load.files, took.count());
 }

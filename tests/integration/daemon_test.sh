@@ -77,7 +77,7 @@ expect 1 "there is no volume 'nope'" polder volume start nope
 expect 0 "next: mount -t polder" polder volume start data
 expect 1 "started already" polder volume start data
 expect 0 "Started" polder volume info data
-expect 0 "yes" polder volume status data
+expect 0 "brick multiplexing: on" polder volume status data
 expect 0 '"online":true' polder --json volume status data
 expect 1 "did you mean changelog.segment-size?" polder volume set data changelog.segmentsize 1MiB
 expect 1 "1MiB to 1GiB" polder volume set data changelog.segment-size 1
@@ -118,7 +118,7 @@ mv "$work/two" "$work/two.away"
 start_daemon
 expect 3 "degraded" polder cluster status
 expect 3 "degraded" polder volume status two
-expect 0 "yes" polder volume status data
+expect 0 "brick multiplexing: on" polder volume status data
 mv "$work/two.away" "$work/two"
 expect 0 "started" polder volume start two force
 expect 0 "east" polder cluster status

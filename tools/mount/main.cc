@@ -23,7 +23,8 @@ Options (-o, comma separated):
   hard                   wait while no brick answers (default)
   soft[,timeout=S]       fail with ETIMEDOUT after S seconds (60)
   subdir=PATH            mount this directory of the volume; also HOST:/VOLUME/PATH
-  backup-volfile-servers=HOST[:HOST...]   tried after the hosts named
+  backup-volfile-servers=HOST[:HOST...]   tried after the hosts named, at mount and after an outage; each may
+                         be HOST:PORT; backupvolfile-server=HOST is the same for one
   cluster=NAME           the daemon of cluster NAME on this machine, through /run/polder/NAME/data.sock
   socket=PATH            the daemon on this machine that listens there
   client-dir=DIR         ca.pem, cert.pem, key.pem from "polder client join" (default /var/lib/polder/client)
@@ -31,6 +32,8 @@ Options (-o, comma separated):
   busy-poll=US           look for events for US microseconds before sleeping (50; 0: never)
   foreground             do not become a daemon; log to standard error
   _netdev, nofail, x-... accepted
+
+SIGUSR1 writes what the mount holds to /run/polder/mount-DIR.PID.dump.TIME.
 
 localhost:/VOLUME without a port uses the data socket of the one daemon that runs here, if there is one.
 Exit status: 0 mounted, 1 wrong usage, 2 system error, 32 not mounted.)";

@@ -64,6 +64,11 @@ bool is_this_machine(const Endpoint& endpoint) {
   return endpoint.host == "localhost" || endpoint.host == "127.0.0.1" || endpoint.host == "::1";
 }
 
+bool has_port(std::string_view host) {
+  const auto colon = host.rfind(':');
+  return colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos;
+}
+
 /// What the options say that decides where to connect.
 struct Where {
   std::string cluster;
@@ -119,10 +124,7 @@ class Parser {
     if (name == "timeout") return timeout(value);
     if (name == "busy-poll") return busy_poll(value);
     if (name == "log-level") return level(value);
-    if (name == "backup-volfile-servers") {
-      for (std::string_view host : split(value, ':')) where_.more_hosts.emplace_back(host);
-      return {};
-    }
+    if (name == "backup-volfile-servers" || name == "backupvolfile-server") return backups(name, value);
     std::string* const target = name == "socket"       ? &where_.socket
                                 : name == "log-file"   ? &request_.log_file
                                 : name == "client-dir" ? &request_.client_dir
@@ -137,6 +139,35 @@ class Parser {
     if (name.find('/') != std::string_view::npos || name.starts_with('.'))
       return Error(EINVAL).with("cluster={} is not a cluster's name", name);
     where_.cluster = name;
+    return {};
+  }
+
+  /// HOST[:HOST…], GlusterFS's form. A number is the port of the host before it: no host is called that.
+  Result<void> backups(std::string_view name, std::string_view text) {
+    if (text.find(',') != std::string_view::npos || text.starts_with(':') || text.ends_with(':') ||
+        text.find("::") < text.find('[')) {
+      return Error(EINVAL).with("{}={}: say HOST, or HOST:HOST:…, each HOST[:PORT]", name, text);
+    }
+    std::vector<std::string> hosts;
+    for (std::string_view part : split(text, ':')) {
+      const bool is_port = part.find_first_not_of("0123456789") == std::string_view::npos;
+      if (is_port && hosts.empty())
+        return Error(EINVAL).with("{}={}: '{}' is a port without a host", name, text, part);
+      if (is_port && has_port(hosts.back()))
+        return Error(EINVAL).with("{}={}: '{}' has a port already", name, text, hosts.back());
+      if (is_port) {
+        hosts.back() += fmt::format(":{}", part);
+      } else {
+        hosts.emplace_back(part);
+      }
+    }
+    if (name == "backupvolfile-server" && hosts.size() > 1)
+      return Error(EINVAL).with("{}= takes one host; say backup-volfile-servers={}", name, text);
+    for (auto& host : hosts) {
+      auto parsed = Endpoint::parse(host);
+      if (!parsed) return std::move(parsed).error().with("{}", name);
+      where_.more_hosts.push_back(std::move(host));
+    }
     return {};
   }
 
@@ -213,11 +244,6 @@ Result<std::optional<Endpoint>> local_endpoint(const Where& where, const Endpoin
   return Error(EINVAL).with("several clusters run on this machine ({}); say -o cluster=NAME", names);
 }
 
-bool has_port(std::string_view host) {
-  const auto colon = host.rfind(':');
-  return colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos;
-}
-
 }  // namespace
 
 bool MountRequest::needs_certificate() const {
@@ -245,12 +271,16 @@ Result<MountRequest> parse_mount_request(std::string_view source, std::string_vi
     TRY(auto endpoint, Endpoint::parse(host));
     request.endpoints.push_back(std::move(endpoint));
   }
+  TRY(auto local, local_endpoint(where, request.endpoints.front(), has_port(hosts.front()), run_root));
+  // Its socket instead of this machine; the others stay for when its daemon is down. With socket= or cluster=
+  // that one daemon is meant.
+  if (local) request.endpoints.front() = std::move(*local);
+  if (local && (!where.socket.empty() || !where.cluster.empty())) request.endpoints.resize(1);
   for (const std::string& host : where.more_hosts) {
     TRY(auto endpoint, Endpoint::parse(host));
-    request.endpoints.push_back(std::move(endpoint));
+    if (std::ranges::find(request.endpoints, endpoint) == request.endpoints.end())
+      request.endpoints.push_back(std::move(endpoint));
   }
-  TRY(auto local, local_endpoint(where, request.endpoints.front(), has_port(hosts.front()), run_root));
-  if (local) request.endpoints = {std::move(*local)};
 
   request.source = fmt::format("{}:/{}", hosts.front(), path);
   std::error_code failure;

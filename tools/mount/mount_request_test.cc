@@ -89,6 +89,32 @@ TEST_F(MountRequestTest, a_socket_of_this_machine) {
   EXPECT_NE(why("other:/v", "cluster=east").find("is another host"), std::string::npos);
 }
 
+TEST_F(MountRequestTest, backup_servers) {
+  auto hosts = [&](std::string_view source, std::string_view options) {
+    auto request = parse(source, options);
+    if (!request) return request.error().message();
+    std::string all;
+    for (const auto& endpoint : request->endpoints) all += (all.empty() ? "" : " ") + endpoint.text();
+    return all;
+  };
+  EXPECT_EQ(hosts("a:/v", "backup-volfile-servers=b:c"), "a:24117 b:24117 c:24117");
+  EXPECT_EQ(hosts("a:/v", "backup-volfile-servers=b:4000:[fd00::1]:4001:c"),
+            "a:24117 b:4000 [fd00::1]:4001 c:24117");
+  EXPECT_EQ(hosts("a:/v", "backupvolfile-server=b,backupvolfile-server=c:7"), "a:24117 b:24117 c:7");
+  EXPECT_EQ(hosts("a:/v", "backup-volfile-servers=b:a:b"), "a:24117 b:24117") << "each once";
+  for (const char* bad : {":b", "b:", "b::c", "7:b", "b:7:8", "b:99999", "b/c", "[fd00"}) {
+    EXPECT_NE(hosts("a:/v", std::string("backup-volfile-servers=") + bad).find("Invalid argument"),
+              std::string::npos)
+        << bad;
+  }
+  EXPECT_NE(hosts("a:/v", "backupvolfile-server=b:c").find("takes one host"), std::string::npos);
+  daemon("east");
+  const auto east = "unix:" + run_root + "/east/data.sock";
+  EXPECT_EQ(hosts("localhost:/v", "backup-volfile-servers=b"), east + " b:24117") << "for when it is down";
+  EXPECT_EQ(hosts("localhost,a:/v", "backup-volfile-servers=b"), east + " a:24117 b:24117");
+  EXPECT_EQ(hosts("localhost,a:/v", "cluster=east,backup-volfile-servers=b"), east + " b:24117");
+}
+
 TEST_F(MountRequestTest, mistakes_are_named) {
   for (const char* source : {"", "host", "host:", ":/v", "host:/", "host:v", ",:/v"})
     EXPECT_NE(why(source).find("HOST:/VOLUME"), std::string::npos) << source << ": " << why(source);

@@ -19,11 +19,13 @@
 #include "base/disk.h"
 #include "base/hlc.h"
 #include "base/log.h"
+#include "base/on_worker.h"
 #include "base/random.h"
 #include "base/workers.h"
 #include "core-volume/client/fuse/fuse_server.h"
 #include "core-volume/rpc/client.h"
 #include "core-volume/rpc/loop.h"
+#include "tools/mount/mount_dump.h"
 
 namespace polder {
 
@@ -106,10 +108,13 @@ class Mount {
     log::info("{} mounted at {} through {}", request_.source, request_.directory, client.status().endpoint);
     asio::signal_set signals(executor_, SIGTERM, SIGINT);
     TaskGroup tasks("mount.polder");
+    asio::signal_set dump_signals(executor_, SIGUSR1);
     tasks.spawn(executor_, end_on_signals(signals, server));
+    tasks.spawn(executor_, dump_on_signals(dump_signals, client, server));
     report_.ready();
     auto ended = co_await server.run();
     signals.cancel();
+    dump_signals.cancel();
     co_await tasks.wait_idle();
     log::info("{} unmounted from {}", request_.source, request_.directory);
     co_return ended;
@@ -130,6 +135,21 @@ class Mount {
     if (!stopped) log::error("{}", stopped.error().message());
   }
 
+  Task<void> dump_on_signals(asio::signal_set& signals, RpcClient& client, FuseServer& server) {
+    for (;;) {
+      boost::system::error_code failure;
+      co_await signals.async_wait(asio::redirect_error(asio::use_awaitable, failure));
+      if (failure) co_return;
+      const MountDump dump{request_.source, request_.directory, started_, clock_->wall_time()};
+      const auto text = dump_text(dump, client, server);
+      auto path = co_await on_worker(*workers_, [&] { return write_mount_dump(*disk_, dump, text); });
+      if (path)
+        log::info("statedump: {}", *path);
+      else
+        log::error("statedump: {}", path.error().message());
+    }
+  }
+
   RpcClientOptions client_options(std::shared_ptr<const TlsIdentity> identity) const {
     char host[256] = "";
     gethostname(host, sizeof host - 1);
@@ -138,6 +158,7 @@ class Mount {
     options.identity = std::move(identity);
     options.volume = request_.volume;
     options.client_name = fmt::format("{}:{}", host, request_.directory);
+    options.client_version = POLDER_VERSION;
     options.hard = request_.hard;
     options.soft_timeout = request_.soft_timeout;
     return options;
@@ -152,6 +173,7 @@ class Mount {
   const asio::any_io_executor executor_;
   int exit_status_ = 0;
   std::unique_ptr<Clock> clock_ = make_system_clock();
+  const nanoseconds started_ = clock_->wall_time();
   std::unique_ptr<Random> random_ = make_system_random();
   std::unique_ptr<Disk> disk_ = make_kernel_disk();
   std::unique_ptr<Transport> transport_ = make_socket_transport();

@@ -7,6 +7,7 @@
 #include <CLI/Formatter.hpp>
 #include <functional>
 #include <iosfwd>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,16 @@ class Cli {
   CLI::App& command(CLI::App& parent, const std::string& name, const std::string& help,
                     const std::string& example, std::function<int()> action);
 
+  /// Plain words that a command takes, for the shell's completion.
+  void suggest(const CLI::App& command, std::vector<std::string> words) {
+    suggestions_[&command] = std::move(words);
+  }
+  const std::vector<std::string>& suggestions(const CLI::App& command) const {
+    static const std::vector<std::string> none;
+    auto found = suggestions_.find(&command);
+    return found == suggestions_.end() ? none : found->second;
+  }
+
   const GlobalOptions& options() const { return options_; }
   Result<json::value> call(const std::string& method, const std::string& path, const json::object& body = {},
                            const std::function<void(const json::value&)>& on_progress = nullptr);
@@ -79,6 +90,7 @@ class Cli {
   CLI::App app_;
   GlobalOptions options_;
   std::function<int()> chosen_;
+  std::map<const CLI::App*, std::vector<std::string>> suggestions_;
   bool unreachable_ = false;
 };
 
@@ -93,6 +105,7 @@ void add_cluster_commands(Cli& cli);
 void add_client_commands(Cli& cli);
 void add_volume_commands(Cli& cli);
 void add_volume_status_commands(Cli& cli);
+void add_usage_commands(Cli& cli);
 void add_option_commands(Cli& cli);
 void add_georep_commands(Cli& cli);
 void add_snapshot_commands(Cli& cli);

@@ -9,6 +9,7 @@ void add_commands(Cli& cli) {
   add_client_commands(cli);
   add_volume_commands(cli);
   add_volume_status_commands(cli);
+  add_usage_commands(cli);
   add_option_commands(cli);
   add_georep_commands(cli);
   add_snapshot_commands(cli);

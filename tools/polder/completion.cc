@@ -10,16 +10,17 @@ namespace polder {
 namespace {
 
 /// One line per command path: "volume create) words…".
-void add_cases(std::string& cases, const CLI::App& app, const std::string& path) {
+void add_cases(const Cli& cli, std::string& cases, const CLI::App& app, const std::string& path) {
   std::string words;
   for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; }))
     words += sub->get_name() + " ";
   for (const auto* option : app.get_options()) {
     for (const auto& name : option->get_lnames()) words += "--" + name + " ";
   }
+  for (const auto& word : cli.suggestions(app)) words += word + " ";
   cases += fmt::format("    '{}') words='{}' ;;\n", path, words);
   for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
-    add_cases(cases, *sub, path.empty() ? sub->get_name() : path + " " + sub->get_name());
+    add_cases(cli, cases, *sub, path.empty() ? sub->get_name() : path + " " + sub->get_name());
   }
 }
 
@@ -64,7 +65,7 @@ void add_completion_command(Cli& cli) {
                   "polder completion bash > /usr/share/bash-completion/completions/polder", [&cli, shell] {
                     std::string cases;
                     std::string paths;
-                    add_cases(cases, cli.app(), "");
+                    add_cases(cli, cases, cli.app(), "");
                     add_paths(paths, cli.app(), "");
                     cli.out() << replaced(replaced(kScript, "@PATHS@", paths), "@CASES@", cases);
                     return static_cast<int>(kDone);

@@ -46,7 +46,11 @@ Result<DiskFile> take_lock(Disk& disk, const std::string& state_dir) {
 }  // namespace
 
 Daemon::Daemon(Seams& seams, const asio::any_io_executor& executor, DaemonOptions options)
-    : seams_(seams), executor_(executor), options_(std::move(options)), admin_(seams.clock, executor, api_) {}
+    : seams_(seams),
+      executor_(executor),
+      options_(std::move(options)),
+      admin_(seams.clock, executor, api_),
+      scrapers_(seams.clock, executor, scraped_) {}
 
 Daemon::~Daemon() = default;
 
@@ -83,7 +87,8 @@ Task<Result<void>> Daemon::start() {
   } else if (!loaded.failed_with(ENOENT)) {
     co_return loaded.error();
   }
-  co_return co_await open_sockets();
+  CO_TRY(co_await open_sockets());
+  co_return co_await open_metrics();
 }
 
 void Daemon::add_routes() {
@@ -94,6 +99,12 @@ void Daemon::add_routes() {
   add_option_routes(api_, *this);
   add_changelog_routes(api_, *this);
   add_doctor_routes(api_, *this);
+  add_status_routes(api_, *this);
+  add_usage_routes(api_, *this);
+  add_dump_routes(api_, *this);
+  add_metrics_route(api_, *this, AdminAccess::kAdmin);
+  add_metrics_route(scraped_, *this, AdminAccess::kEverybody);
+  volumes_->add_hooks(profile_hooks(*volumes_));
   georep_ = std::make_unique<georep::GeorepService>(*node_);
   georep_->attach();
   snapshots_ = std::make_unique<SnapshotCoordinator>(*node_);
@@ -109,6 +120,20 @@ Task<Result<void>> Daemon::open_sockets() {
     listeners_.push_back(std::move(listener));
     tasks_.spawn(executor_, accept_all(listeners_.back()));
   }
+  co_return Result<void>();
+}
+
+/// Off unless asked for: whoever reaches this address may read names of volumes and bricks, and numbers.
+Task<Result<void>> Daemon::open_metrics() {
+  if (options_.metrics_listen.empty()) co_return Result<void>();
+  CO_TRY(auto endpoint, Endpoint::parse(options_.metrics_listen));
+  endpoint.kind = Endpoint::Kind::kClear;
+  std::vector<std::string> protocols = {kAdminProtocol};
+  auto listener = co_await seams_.transport.listen(endpoint, protocols, nullptr);
+  if (!listener) co_return std::move(listener).error().with("metrics");
+  listeners_.push_back(*std::move(listener));
+  log::info("metrics are at http://{}/metrics, for everybody who can connect", endpoint.text());
+  tasks_.spawn(executor_, accept_scrapers(listeners_.back()));
   co_return Result<void>();
 }
 
@@ -160,6 +185,18 @@ Task<void> Daemon::accept_all(std::shared_ptr<Listener> listener) {
     if (stream.failed_with(ECANCELED)) co_return;
     // Out of descriptors, or the like: it passes.
     log::warning("accept on {}: {}", listener->local().text(), stream.error().message());
+    if (!co_await seams_.clock.sleep_for(kAcceptRetry)) co_return;
+  }
+}
+
+Task<void> Daemon::accept_scrapers(std::shared_ptr<Listener> listener) {
+  for (;;) {
+    auto stream = co_await listener->accept();
+    if (stream) {
+      scrapers_.serve(*std::move(stream));
+      continue;
+    }
+    if (stream.failed_with(ECANCELED)) co_return;
     if (!co_await seams_.clock.sleep_for(kAcceptRetry)) co_return;
   }
 }
@@ -221,6 +258,7 @@ Task<void> Daemon::stop() {
   for (const auto& listener : listeners_) listener->close();
   co_await tasks_.stop();
   co_await admin_.stop();
+  co_await scrapers_.stop();
   if (georep_) co_await georep_->stop();
   if (snapshots_) co_await snapshots_->close();
   if (volumes_) co_await volumes_->close();

@@ -18,6 +18,7 @@ struct DaemonOptions {
   std::string cluster;
   std::string state_dir;
   std::string run_dir;
+  std::string metrics_listen;  // ADDRESS:PORT for scrapers, without TLS; empty: none
 };
 
 class Daemon {
@@ -44,11 +45,13 @@ class Daemon {
  private:
   Task<Result<void>> lock_state_dir();
   Task<Result<void>> open_sockets();
+  Task<Result<void>> open_metrics();
   Task<Result<void>> open_cluster();
   Task<Result<void>> open_port();
   Task<Result<void>> try_port(std::string listen);
   Task<void> retry_port();
   Task<void> accept_all(std::shared_ptr<Listener> listener);
+  Task<void> accept_scrapers(std::shared_ptr<Listener> listener);
   void hand_over(std::unique_ptr<Stream> stream);
   void add_routes();
 
@@ -65,6 +68,8 @@ class Daemon {
   std::unique_ptr<georep::GeorepService> georep_;
   std::unique_ptr<SnapshotCoordinator> snapshots_;
   AdminServer admin_;
+  AdminApi scraped_;  // all that strangers get who come without TLS
+  AdminServer scrapers_;
   std::vector<std::shared_ptr<Listener>> listeners_;
   TaskGroup tasks_{"polderd"};
   std::string port_failure_;
@@ -78,5 +83,16 @@ void add_volume_routes(AdminApi& api, Daemon& daemon);
 void add_option_routes(AdminApi& api, Daemon& daemon);
 void add_changelog_routes(AdminApi& api, Daemon& daemon);
 void add_doctor_routes(AdminApi& api, Daemon& daemon);
+void add_status_routes(AdminApi& api, Daemon& daemon);
+void add_usage_routes(AdminApi& api, Daemon& daemon);
+void add_dump_routes(AdminApi& api, Daemon& daemon);
+void add_metrics_route(AdminApi& api, Daemon& daemon, AdminAccess access);
+
+/// What a volume is, as its routes tell it.
+json::object describe_volume(Daemon& daemon, const VolumeInfo& info);
+/// A dump of the whole process into a file, whose path is returned.
+Task<Result<std::string>> dump_all(Daemon& daemon);
+/// Bricks of volumes that are profiled begin to be when they start.
+VolumeHooks profile_hooks(Volumes& volumes);
 
 }  // namespace polder

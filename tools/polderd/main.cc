@@ -28,7 +28,7 @@ namespace polder {
 namespace {
 
 struct Arguments {
-  DaemonOptions daemon{.cluster = "default", .state_dir = "", .run_dir = ""};
+  DaemonOptions daemon{.cluster = "default", .state_dir = "", .run_dir = "", .metrics_listen = ""};
   std::string log_level = "info";
   std::string log_file;
   unsigned workers = 16;
@@ -44,6 +44,10 @@ void describe(CLI::App& app, Arguments& arguments) {
   app.add_option("--run-dir", arguments.daemon.run_dir, "Sockets (default: /run/polder/CLUSTER)");
   app.add_option("--log-level", arguments.log_level, "debug, info, warning or error");
   app.add_option("--log-file", arguments.log_file, "Instead of standard error");
+  app.add_option(
+      "--metrics-listen", arguments.daemon.metrics_listen,
+      "ADDRESS:PORT that serves /metrics without TLS, to everybody who can connect (default: none; "
+      "administrators get /metrics from the admin API)");
   app.add_option("--workers", arguments.workers, "Threads for disk work")->check(CLI::Range(1, 256));
   app.add_option("--busy-poll", arguments.busy_poll_us, "Microseconds to look for more work before sleeping")
       ->check(CLI::Range(0, 10000));
@@ -78,16 +82,29 @@ class Process {
   }
 
  private:
+  /// Until a signal ends it. SIGUSR1 is answered with a statedump.
+  Task<void> serve(asio::signal_set& signals, Daemon& daemon) {
+    for (;;) {
+      boost::system::error_code failure;
+      auto signal = co_await signals.async_wait(asio::redirect_error(asio::use_awaitable, failure));
+      if (failure || signal != SIGUSR1) co_return;
+      auto dumped = co_await dump_all(daemon);
+      if (dumped)
+        log::info("statedump: {}", *dumped);
+      else
+        log::error("statedump: {}", dumped.error().message());
+    }
+  }
+
   Task<void> main() {
-    asio::signal_set signals(context_, SIGTERM, SIGINT);
+    asio::signal_set signals(context_, SIGTERM, SIGINT, SIGUSR1);
     Daemon daemon(seams_, context_.get_executor(), arguments_.daemon);
     auto started = co_await daemon.start();
     if (started) {
       log::info("polderd is ready: cluster {}, state {}, sockets {}", arguments_.daemon.cluster,
                 arguments_.daemon.state_dir, arguments_.daemon.run_dir);
       notify_systemd("READY=1");
-      boost::system::error_code ignored;
-      co_await signals.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+      co_await serve(signals, daemon);
       log::info("stopping");
       notify_systemd("STOPPING=1");
     } else {
@@ -117,6 +134,11 @@ Result<void> complete(Arguments& arguments) {
   if (arguments.daemon.state_dir.empty())
     arguments.daemon.state_dir = "/var/lib/polder/" + arguments.daemon.cluster;
   if (arguments.daemon.run_dir.empty()) arguments.daemon.run_dir = "/run/polder/" + arguments.daemon.cluster;
+  if (!arguments.daemon.metrics_listen.empty()) {
+    TRY(auto endpoint, Endpoint::parse(arguments.daemon.metrics_listen).with("--metrics-listen"));
+    if (endpoint.kind != Endpoint::Kind::kTls)
+      return Error(EINVAL).with("--metrics-listen: ADDRESS:PORT expected");
+  }
   log::Level level{};
   if (!log::parse_level(arguments.log_level, level)) {
     return Error(EINVAL).with("--log-level {}: debug, info, warning or error", arguments.log_level);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Routes of volumes: create, start, stop, delete, list, info, status.
-#include <unistd.h>
-
+// Routes of volumes: create, start, stop, delete, list, info.
 #include "base/coro.h"
 #include "core-volume/cluster/units.h"
 #include "core-volume/graph/slot_plan.h"
+#include "snapshot/coordinator/record.h"
 #include "tools/polderd/daemon.h"
 
 namespace polder {
@@ -34,14 +33,14 @@ json::array sets_of(const VolumeInfo& info) {
   return out;
 }
 
-json::object describe(Daemon& daemon, const VolumeInfo& info) {
-  auto out = to_json(info).get_object();
-  out["type"] = info.bricks.size() == 1 ? "Single" : "Distribute";
-  out["sets"] = sets_of(info);
-  out["created"] = format_time(info.created_ns);
-  out["running"] = volumes_of(daemon).running(info.name) != nullptr;
-  out["failure"] = volumes_of(daemon).failure(info.name);
-  return out;
+Task<Result<std::uint64_t>> count_snapshots(Daemon& daemon, std::string volume) {
+  CO_TRY(auto snapshots, co_await list_records(daemon.node().store, kSnapshotKind));
+  std::uint64_t count = 0;
+  for (const auto& [name, snapshot] : snapshots) {
+    const auto* of = snapshot.value.is_object() ? snapshot.value.get_object().if_contains("volume") : nullptr;
+    if (of != nullptr && of->is_string() && of->get_string() == volume) ++count;
+  }
+  co_return count;
 }
 
 Task<Result<json::value>> create(Daemon& daemon, const AdminRequest& request) {
@@ -51,7 +50,7 @@ Task<Result<json::value>> create(Daemon& daemon, const AdminRequest& request) {
   CO_TRY(wanted.bricks, json::strings_field(request.body, "bricks"));
   CO_TRY(wanted.force, json::bool_field_or(request.body, "force", false));
   CO_TRY(auto created, co_await volumes_of(daemon).create(std::move(wanted)));
-  auto out = describe(daemon, created.info);
+  auto out = describe_volume(daemon, created.info);
   out["notes"] = json::array(created.notes.begin(), created.notes.end());
   co_return out;
 }
@@ -65,7 +64,7 @@ Task<Result<json::value>> add_brick(Daemon& daemon, const AdminRequest& request)
     co_return co_await request.emit(json::object{{"progress", sentence}});
   };
   CO_TRY(auto extended, co_await volumes_of(daemon).add_brick(std::move(wanted)));
-  auto out = describe(daemon, extended.info);
+  auto out = describe_volume(daemon, extended.info);
   out["notes"] = json::array(extended.notes.begin(), extended.notes.end());
   co_return out;
 }
@@ -73,13 +72,19 @@ Task<Result<json::value>> add_brick(Daemon& daemon, const AdminRequest& request)
 Task<Result<json::value>> list(Daemon& daemon) {
   CO_TRY(auto volumes, co_await list_volumes(daemon.node().store));
   json::array out;
-  for (const auto& volume : volumes) out.push_back(describe(daemon, volume.value));
+  for (const auto& volume : volumes) {
+    auto one = describe_volume(daemon, volume.value);
+    CO_TRY(one["snapshots"], co_await count_snapshots(daemon, volume.value.name));
+    out.push_back(std::move(one));
+  }
   co_return out;
 }
 
 Task<Result<json::value>> info(Daemon& daemon, const AdminRequest& request) {
   CO_TRY(auto volume, co_await get_volume(daemon.node().store, request.parameter("volume")));
-  co_return describe(daemon, volume.value);
+  auto out = describe_volume(daemon, volume.value);
+  CO_TRY(out["snapshots"], co_await count_snapshots(daemon, volume.value.name));
+  co_return out;
 }
 
 Task<Result<json::value>> start(Daemon& daemon, const AdminRequest& request) {
@@ -95,72 +100,20 @@ Task<Result<json::value>> stop(Daemon& daemon, const AdminRequest& request) {
 
 Task<Result<json::value>> remove(Daemon& daemon, const AdminRequest& request) {
   CO_TRY(auto removed, co_await volumes_of(daemon).remove(request.parameter("volume")));
-  co_return describe(daemon, removed);
-}
-
-json::object offline(const BrickSpec& spec) {
-  return json::object{{"brick", spec.text()}, {"set", spec.set}, {"online", false}};
-}
-
-/// "failure" is there when it should run and does not.
-Task<json::object> brick_status(VolumeStack& stack, BrickSpec spec) {
-  json::object out = offline(spec);
-  auto brick = stack.brick(spec.set);
-  if (!brick) {
-    auto failure = stack.failures().find(spec.set);
-    if (failure != stack.failures().end()) out["failure"] = failure->second;
-    co_return out;
-  }
-  const OpContext inside;
-  auto space = co_await brick->top().statfs(inside);
-  if (!space) {
-    out["failure"] = space.error().message();
-    co_return out;
-  }
-  out["online"] = true;
-  out["pid"] = ::getpid();
-  out["total_bytes"] = space->blocks * space->block_size;
-  out["available_bytes"] = space->blocks_available * space->block_size;
-  out["inodes"] = space->files;
-  out["inodes_free"] = space->files_free;
-  const auto& journal = brick->journal();
-  out["changelog_first"] = journal.first_index();
-  out["changelog_appended"] = journal.appended_index();
-  out["changelog_stable"] = journal.stable_index();
-  out["changelog_applied"] = journal.applied_index();
-  out["changes_held"] = brick->barrier().held();
-  out["changes_in_flight"] = brick->barrier().in_flight();
-  co_return out;
-}
-
-json::array clients_of(Daemon& daemon, const std::string& volume) {
-  json::array out;
-  for (const auto& client : volumes_of(daemon).rpc().clients(volume)) {
-    out.push_back(json::object{{"session", client.session},
-                               {"client", client.client_name},
-                               {"owner", client.owner},
-                               {"connected", client.connected},
-                               {"requests", client.requests},
-                               {"requests_total", client.requests_total}});
-  }
-  return out;
-}
-
-Task<Result<json::value>> status(Daemon& daemon, const AdminRequest& request) {
-  auto name = request.parameter("volume");
-  CO_TRY(auto volume, co_await get_volume(daemon.node().store, name));
-  json::object out = describe(daemon, volume.value);
-  json::array bricks;
-  auto use = volumes_of(daemon).use(name);
-  for (const auto& brick : volume.value.bricks) {
-    bricks.push_back(use ? co_await brick_status(use->stack(), brick) : offline(brick));
-  }
-  out["brick_status"] = std::move(bricks);
-  out["clients"] = clients_of(daemon, name);
-  co_return out;
+  co_return describe_volume(daemon, removed);
 }
 
 }  // namespace
+
+json::object describe_volume(Daemon& daemon, const VolumeInfo& info) {
+  auto out = to_json(info).get_object();
+  out["type"] = info.bricks.size() == 1 ? "Single" : "Distribute";
+  out["sets"] = sets_of(info);
+  out["created"] = format_time(info.created_ns);
+  out["running"] = volumes_of(daemon).running(info.name) != nullptr;
+  out["failure"] = volumes_of(daemon).failure(info.name);
+  return out;
+}
 
 void add_volume_routes(AdminApi& api, Daemon& daemon) {
   api.add("POST", "/v1/volumes", [&daemon](const AdminRequest& request) { return create(daemon, request); });
@@ -175,8 +128,6 @@ void add_volume_routes(AdminApi& api, Daemon& daemon) {
           [&daemon](const AdminRequest& request) { return stop(daemon, request); });
   api.add("POST", "/v1/volumes/{volume}/bricks",
           [&daemon](const AdminRequest& request) { return add_brick(daemon, request); });
-  api.add("GET", "/v1/volumes/{volume}/status",
-          [&daemon](const AdminRequest& request) { return status(daemon, request); });
 }
 
 }  // namespace polder

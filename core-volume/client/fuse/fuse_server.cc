@@ -224,6 +224,17 @@ Task<Result<void>> FuseServer::stop(nanoseconds grace) {
   return impl_->stop(grace);
 }
 
+std::vector<FuseServer::Object> FuseServer::objects(std::size_t most) const {
+  std::vector<Object> list;
+  auto& inodes = impl_->bridge.inodes();
+  for (NodeId node : inodes.all()) {
+    if (list.size() >= most) break;
+    const auto* inode = inodes.find(node);
+    list.push_back({inode->gfid, inode->lookups, inode->mode, inode->open_files});
+  }
+  return list;
+}
+
 FuseServer::Stats FuseServer::stats() const {
   const InodeTable& inodes = impl_->bridge.inodes();
   return {.objects = inodes.size(),

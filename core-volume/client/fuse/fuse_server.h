@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "core-volume/layer/file_ops.h"
@@ -49,6 +50,14 @@ class FuseServer {
     std::uint64_t invalidations = 0;  // told to the kernel
   };
   Stats stats() const;
+  /// What the kernel knows, for statedumps; at most `most` objects.
+  struct Object {
+    Gfid gfid;
+    std::uint64_t lookups = 0;
+    std::uint32_t mode = 0;
+    std::uint32_t open_files = 0;
+  };
+  std::vector<Object> objects(std::size_t most) const;
 
  private:
   struct Impl;

@@ -160,6 +160,21 @@ Task<Result<void>> LocksLayer::end_session(const OpContext& ctx) {
   co_return co_await below_.end_session(ctx);
 }
 
+std::vector<LocksLayer::Listed> LocksLayer::list(std::size_t most) const {
+  std::vector<Listed> listed;
+  for (const auto& [gfid, file] : files_) {
+    for (const auto& held : file.table.held()) {
+      if (listed.size() >= most) return listed;
+      listed.push_back({gfid, held, false});
+    }
+    for (const auto& waiting : file.queue) {
+      if (listed.size() >= most) return listed;
+      listed.push_back({gfid, {waiting->owner, waiting->lock}, true});
+    }
+  }
+  return listed;
+}
+
 // --- helpers
 
 Result<void> LocksLayer::check_limits(Gfid gfid, const FileLock& lock) const {

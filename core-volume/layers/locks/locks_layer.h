@@ -11,6 +11,7 @@
 // - Nothing is kept over a restart. Clients claim again with ctx.retry; start_grace() keeps others waiting
 //   meanwhile.
 #pragma once
+#include <algorithm>
 #include <list>
 #include <map>
 #include <memory>
@@ -45,6 +46,16 @@ class LocksLayer : public PassThroughLayer {
 
   std::size_t locks_held() const { return locks_held_; }
   std::size_t waiting() const { return waiting_.size(); }
+  /// One lock, held or waited for. For statedumps.
+  struct Listed {
+    Gfid gfid;
+    HeldLock lock;
+    bool waits = false;
+  };
+  /// At most `most` of them; each file's holders before those who wait.
+  std::vector<Listed> list(std::size_t most) const;
+  /// Of the time in which only earlier holders get locks.
+  nanoseconds grace_left() const { return std::max(grace_end_ - clock_.boot_time(), nanoseconds(0)); }
 
   Task<Result<FileLock>> test_lock(const OpContext& ctx, Gfid gfid, const FileLock& lock) override;
   Task<Result<void>> set_lock(const OpContext& ctx, Gfid gfid, const FileLock& lock, bool wait) override;

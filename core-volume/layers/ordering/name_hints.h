@@ -24,6 +24,7 @@ class NameHints {
     hints_[name] = hint;
   }
   void forget(const EntryName& name) { hints_.erase(name); }
+  std::size_t size() const { return hints_.size(); }
 
  private:
   static constexpr std::size_t kMax = 65536;

@@ -24,6 +24,21 @@ class OpenFiles {
   std::vector<Gfid> remove_session(std::uint32_t session);
   bool is_open(const Gfid& gfid) const { return counts_.contains(gfid); }
   std::size_t size() const { return handles_.size(); }
+  std::size_t objects() const { return counts_.size(); }
+  struct Listed {
+    std::uint32_t session;
+    HandleId handle;
+    Gfid gfid;
+  };
+  /// At most `most` of them, for people.
+  std::vector<Listed> list(std::size_t most) const {
+    std::vector<Listed> listed;
+    for (const auto& [key, gfid] : handles_) {
+      if (listed.size() >= most) break;
+      listed.push_back({key.first, key.second, gfid});
+    }
+    return listed;
+  }
 
  private:
   using Key = std::pair<std::uint32_t, HandleId>;

@@ -57,6 +57,11 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
 
   void on_invalidation(std::function<void(const Invalidation&)> listener) override;
   std::size_t open_handles() const { return opens_.size(); }
+  // For statedumps.
+  const OpenFiles& open_files() const { return opens_; }
+  std::size_t orphans() const { return orphans_.size(); }
+  std::size_t name_hints() const { return hints_.size(); }
+  std::size_t retries_kept() const { return retries_.size(); }
 
   Task<Result<FileAttr>> lookup(const OpContext& ctx, Gfid parent, std::string_view name) override;
   Task<Result<FileAttr>> getattr(const OpContext& ctx, Gfid gfid) override;

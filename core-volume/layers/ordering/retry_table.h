@@ -28,6 +28,11 @@ class RetryTable {
   void note(const Record& record);
   void forget(std::uint32_t session, std::uint64_t sequence);
   void end_session(std::uint32_t session) { sessions_.erase(session); }
+  std::size_t size() const {
+    std::size_t sum = 0;
+    for (const auto& [session, table] : sessions_) sum += table.done.size();
+    return sum;
+  }
 
  private:
   struct Session {
