@@ -8,7 +8,7 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 here=$top/tests/integration
 export POLDER_BIN=${POLDER_BIN:-$top/build/dev/bin}
 cluster=$top/tools/dev/cluster
-name=ms$((RANDOM % 100000))
+name=${POLDER_TEST_NAME:-ms$((RANDOM % 100000))}
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/polder-multi-set.XXXXXX")
 load=
 
