@@ -24,8 +24,8 @@ enum Flag : std::uint8_t {
   kLastLink = 1,
   kExchange = 2,
   kKeepSize = 4,
-  kHasBody = 8,       // the body ends with protobuf
-  kInlineData = 16,   // the body ends with `length` bytes of data; writes only
+  kHasBody = 8,        // the body ends with protobuf
+  kInlineData = 16,    // the body ends with `length` bytes of data; writes only
   kExplicitTime = 32,  // the body starts with time_ns; without it, time_ns is the HLC
   kTxPrepared = 64,    // of a record with a transaction; with neither of the two it is the decision
   kTxEcho = 128
@@ -121,7 +121,8 @@ Record header_fields(const std::byte* at, std::uint64_t first_index) {
 Result<void> set_phase(Record& record, unsigned flags) {
   const bool part = flags & (kTxPrepared | kTxEcho);
   if (record.tx.id.number == 0)
-    return part ? Result<void>(Error(EUCLEAN).with("flags {:#x} without a transaction", flags)) : Result<void>();
+    return part ? Result<void>(Error(EUCLEAN).with("flags {:#x} without a transaction", flags))
+                : Result<void>();
   record.tx.phase = flags & kTxPrepared ? TxPhase::kPrepared
                     : flags & kTxEcho   ? TxPhase::kEcho
                                         : TxPhase::kDecided;

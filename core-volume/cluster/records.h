@@ -66,7 +66,7 @@ struct VolumeInfo {
   std::string role = "plain";  // "plain", "secondary", "superseded"; why it is read-only
   std::vector<BrickSpec> bricks;
   std::vector<BrickInMaking> making;
-  SlotRuns slots;  // which set has which slots; check_slots() likes it
+  SlotRuns slots;                              // which set has which slots; check_slots() likes it
   std::map<std::string, std::string> options;  // only what differs from the default
   std::uint64_t created_ns = 0;
 };

@@ -70,11 +70,13 @@ class VolumeCheck {
         cookie = entry.cookie;
         auto object = objects_.find(entry.attr.gfid);
         if (object == objects_.end()) {
-          problem("\"{}\" in {} shows {}, which does not exist", entry.name, directory.hex(), entry.attr.gfid.hex());
+          problem("\"{}\" in {} shows {}, which does not exist", entry.name, directory.hex(),
+                  entry.attr.gfid.hex());
           continue;
         }
         if (object->second.directory != entry.attr.is_directory())
-          problem("\"{}\" in {} shows another type than {} has", entry.name, directory.hex(), entry.attr.gfid.hex());
+          problem("\"{}\" in {} shows another type than {} has", entry.name, directory.hex(),
+                  entry.attr.gfid.hex());
         object->second.names.push_back({directory, entry.name});
       }
       if (page->end) return;
@@ -83,7 +85,8 @@ class VolumeCheck {
 
   void check(const Gfid& gfid, const Object& object) {
     if (gfid == Gfid::root()) return;
-    if (object.names.empty()) problem("{} {} has no name", object.directory ? "directory" : "object", gfid.hex());
+    if (object.names.empty())
+      problem("{} {} has no name", object.directory ? "directory" : "object", gfid.hex());
     if (!object.directory && object.links != object.names.size())
       problem("object {} counts {} links and has {} names", gfid.hex(), object.links, object.names.size());
     if (!object.directory) return;

@@ -11,9 +11,9 @@ namespace polder {
 namespace {
 
 constexpr std::string_view kPoints[] = {
-    "tx/after-prepare",     "tx/after-decide",       "tx/after-echo",        "tx/after-apply",
-    "store/after-tmpfile",  "store/after-index-link", "store/after-name-link", "store/after-name-unlink",
-    "store/after-rename",   "ordering/after-append", "ordering/after-apply", "ordering/before-reply"};
+    "tx/after-prepare",    "tx/after-decide",        "tx/after-echo",         "tx/after-apply",
+    "store/after-tmpfile", "store/after-index-link", "store/after-name-link", "store/after-name-unlink",
+    "store/after-rename",  "ordering/after-append",  "ordering/after-apply",  "ordering/before-reply"};
 
 /// Directories of the root by the set that they are on, and what the changes act on.
 struct Fixture {
@@ -78,11 +78,13 @@ std::vector<Change> changes() {
                       return code_of(c.rmdir(f.on[1], fmt::format("empty{}", set)));
                     }});
   list.push_back({"create", [](Client& c, Fixture& f) { return code_of(c.create(f.on[2], "new")); }});
-  list.push_back({"symlink", [](Client& c, Fixture& f) { return code_of(c.symlink(f.on[2], "new", "target")); }});
+  list.push_back(
+      {"symlink", [](Client& c, Fixture& f) { return code_of(c.symlink(f.on[2], "new", "target")); }});
   list.push_back({"link", [](Client& c, Fixture& f) { return code_of(c.link(f.file, f.on[2], "new")); }});
-  list.push_back({"unlink_one_of_three",
-                  [](Client& c, Fixture& f) { return code_of(c.unlink(f.on[1], "linked")); }});
-  list.push_back({"unlink_at_home", [](Client& c, Fixture& f) { return code_of(c.unlink(f.on[0], "linked")); }});
+  list.push_back(
+      {"unlink_one_of_three", [](Client& c, Fixture& f) { return code_of(c.unlink(f.on[1], "linked")); }});
+  list.push_back(
+      {"unlink_at_home", [](Client& c, Fixture& f) { return code_of(c.unlink(f.on[0], "linked")); }});
   list.push_back({"unlink_last", [](Client& c, Fixture& f) { return code_of(c.unlink(f.on[1], "moved")); }});
   rename("move", 0, "file", 1, "new");
   rename("move_back", 1, "moved", 2, "new");
@@ -123,23 +125,35 @@ std::string look(SimVolume& node) {
 SimDisk* g_disk = nullptr;
 bool g_hit = false;
 
+/// What a change makes of the volume when nobody disturbs it.
+struct Effect {
+  std::string before, after;
+};
+
+const Effect& effect_of(const Change& change, Spread spread) {
+  static std::map<std::pair<std::string, Spread>, Effect> known;
+  auto [at, fresh] = known.try_emplace({change.name, spread});
+  if (!fresh) return at->second;
+  SimVolume node(3, spread);
+  Client c(node);
+  auto fixture = prepare(node, c);
+  at->second.before = look(node);
+  EXPECT_EQ(change.run(c, fixture), 0);
+  at->second.after = look(node);
+  EXPECT_NE(at->second.before, at->second.after);
+  must(c.end_session());
+  EXPECT_THAT(node.problems(), testing::IsEmpty());
+  return at->second;
+}
+
 class VolumeCrashTest : public testing::TestWithParam<std::string_view> {
  protected:
   /// False when the point was not passed so often.
   bool kill_and_repeat(const Change& change, Spread spread, std::uint64_t passage) {
-    SimVolume twin(3, spread);
-    Client twin_client(twin);
-    auto twin_fixture = prepare(twin, twin_client);
-    const auto before = look(twin);
-    EXPECT_EQ(change.run(twin_client, twin_fixture), 0);
-    const auto after = look(twin);
-    EXPECT_NE(before, after);
-    EXPECT_THAT(twin.problems(), testing::IsEmpty());
-
+    const auto& [before, after] = effect_of(change, spread);
     SimVolume node(3, spread);
     Client c(node);
     auto fixture = prepare(node, c);
-    node.loop.run_for(std::chrono::seconds(1));
     g_disk = &node.disk;
     g_hit = false;
     arm_crash_point(GetParam(), passage, [] {
@@ -165,13 +179,17 @@ class VolumeCrashTest : public testing::TestWithParam<std::string_view> {
   }
 };
 
+/// POLDER_LONG_TESTS: every passage of every point with every policy (tools/check slow).
 TEST_P(VolumeCrashTest, ChangeHappensOnceOrNotAtAll) {
+  const bool thorough = std::getenv("POLDER_LONG_TESTS");
   int fired = 0;
   for (auto spread : {Spread::kDirs, Spread::kFiles}) {
     for (const auto& change : changes()) {
-      for (std::uint64_t passage = 1; passage < 5; ++passage) {
-        SCOPED_TRACE(fmt::format("{} with spread {}, killed at {} of {}", change.name, to_string(spread), passage,
-                                 GetParam()));
+      const bool same_by_either = spread == Spread::kFiles && !change.name.starts_with("create");
+      const std::uint64_t passages = thorough ? 5 : same_by_either ? 0 : 2;
+      for (std::uint64_t passage = 1; passage <= passages; ++passage) {
+        SCOPED_TRACE(fmt::format("{} with spread {}, killed at {} of {}", change.name, to_string(spread),
+                                 passage, GetParam()));
         if (!kill_and_repeat(change, spread, passage)) break;
         ++fired;
         if (HasFailure()) return;

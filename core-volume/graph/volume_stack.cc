@@ -147,6 +147,7 @@ void VolumeStack::take_down(std::uint32_t set, std::string why) {
   if (distribute_) distribute_->clear_child(set, why);
   gates_.at(set)->shut(why);
   brick->locks().end_waits();
+  brick->ordering().abandon();
   failures_[set] = std::move(why);
   leaving_[set] = std::move(brick);
 }

@@ -50,7 +50,8 @@ class VolumeStack final : public InvalidationSource, private SetPeers {
   Placement& placement() { return placement_; }
 
   /// Running bricks by set. Who keeps one longer than to the next await keeps the pointer, and looks now and
-  /// then whether brick() still gives it: a brick that is taken down is started again only when it was let go.
+  /// then whether brick() still gives it: a brick that is taken down is started again only when it was let
+  /// go.
   const Bricks& bricks() const { return bricks_; }
   /// Null when it does not run.
   std::shared_ptr<Brick> brick(std::uint32_t set) const;

@@ -99,7 +99,6 @@ void Placement::rebuild() {
   shares_.store(std::move(shares));
 }
 
-
 std::uint16_t Placement::choose_slot(Random& random) const {
   auto shares = shares_.load();
   if (shares->empty()) return 0;  // every set is full: its owner says so

@@ -49,9 +49,7 @@ class Placement {
   /// Everything on set 0, until set_table().
   Placement();
 
-  std::uint32_t set_of(const Gfid& gfid) const {
-    return table_[gfid.slot()].load(std::memory_order_relaxed);
-  }
+  std::uint32_t set_of(const Gfid& gfid) const { return table_[gfid.slot()].load(std::memory_order_relaxed); }
   bool is_single() const { return sets_.size() == 1; }
   /// Sets that own a slot, ascending.
   const std::vector<std::uint32_t>& sets() const { return sets_; }

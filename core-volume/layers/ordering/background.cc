@@ -29,7 +29,7 @@ Task<Result<void>> OrderingLayer::start() {
 
 Task<Result<void>> OrderingLayer::stop() {
   co_await background_.stop();
-  transactions_.prepared.clear();  // it stays so in the log
+  abandon();
   co_return co_await on_worker(seams_.workers, [&] { return journal_.sync(); });
 }
 

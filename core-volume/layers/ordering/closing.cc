@@ -33,7 +33,7 @@ Task<void> OrderingLayer::close_loop() {
     if (!co_await seams_.clock.sleep_for(kCloseInterval)) co_return;
     co_await redeliver();
     auto closed = co_await close_decisions();
-    if (!closed) log::warning("brick {}: {}", store_.path(), closed.error().message());
+    if (!closed && !abandoned_) log::warning("brick {}: {}", store_.path(), closed.error().message());
   }
 }
 

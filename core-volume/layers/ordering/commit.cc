@@ -59,6 +59,7 @@ Record OrderingLayer::begin(const OpContext& ctx, RecordKind kind, const Gfid& g
 }
 
 Result<void> OrderingLayer::append(Record& record) {
+  if (abandoned_) return Error(EIO).with("brick {} is being taken down", store_.path());
   if (auto at = broken_at_.load())
     return Error(EIO).with(
         "brick {} takes no changes since record {} could not be applied; restart its daemon", store_.path(),

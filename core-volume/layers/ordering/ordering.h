@@ -118,6 +118,10 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   void closed(std::uint32_t leader, std::uint64_t below) override;
   Task<Result<void>> sync_session(std::uint32_t session) override;
 
+  /// The brick is given up (its disk is gone, or it is being stopped): whoever waits here for the outcome of
+  /// a transaction gets EIO, and nothing is appended any more.
+  void abandon();
+
   /// Transactions that are prepared or decided and not closed: 0 when the set is at rest.
   std::size_t open_transactions() const {
     return transactions_.prepared.size() + transactions_.decisions.size() + transactions_.leading.size();
@@ -212,6 +216,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<std::optional<FileAttr>> object_facts(const Gfid& gfid, bool& empty);
   void hold(Record intended, KeyLocks::Guard held);
   void let_go(const TxId& id);
+  Task<Result<void>> until_shown(const std::string& key);
   Task<Result<void>> apply_echo(const Record& decided);
   void forget_hints(const Record& record);
   Task<Result<void>> log_only(Record& record);
@@ -273,6 +278,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   TxTable transactions_;
   HiddenNames hidden_;
   Event decided_;
+  std::atomic<bool> abandoned_{false};
   std::unordered_map<std::uint32_t, std::uint64_t> session_index_;  // last record of each session
   std::vector<std::pair<TxId, Keys>> restored_locks_;               // of a start
   std::uint64_t transaction_cursor_ = 0;

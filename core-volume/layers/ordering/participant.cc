@@ -131,6 +131,18 @@ void OrderingLayer::let_go(const TxId& id) {
   transactions_.prepared.erase(at);
 }
 
+void OrderingLayer::abandon() {
+  abandoned_ = true;
+  for (const auto& [id, tx] : transactions_.prepared) hidden_.show(tx.hidden);
+  transactions_.prepared.clear();  // it stays so in the log
+}
+
+Task<Result<void>> OrderingLayer::until_shown(const std::string& key) {
+  CO_TRY(co_await hidden_.wait_for(key));
+  if (abandoned_) co_return Error(EIO).with("brick {} is being taken down", store_.path());
+  co_return Result<void>();
+}
+
 Task<Result<std::optional<FileAttr>>> OrderingLayer::commit(Record decided, std::uint64_t closed_below) {
   transactions_.forget(decided.tx.id.set, closed_below);
   if (!transactions_.is_done(decided.tx.id)) {

@@ -9,7 +9,7 @@ Task<Result<FileAttr>> OrderingLayer::lookup(const OpContext&, Gfid parent, std:
   CO_TRY(check_name(name));
   EntryName entry{parent, std::string(name)};
   if (hidden_.any()) {
-    CO_TRY(co_await hidden_.wait_for(name_key(parent, name).key));
+    CO_TRY(co_await until_shown(name_key(parent, name).key));
   }
   auto attr = co_await on_worker(seams_.workers, [&] { return store_.lookup(parent, entry.name); });
   if (attr) hints_.learn(entry, {attr->gfid, attr->is_directory()});
@@ -27,7 +27,7 @@ Task<Result<std::string>> OrderingLayer::readlink(const OpContext&, Gfid gfid) {
 Task<Result<DirectoryPage>> OrderingLayer::readdir(const OpContext&, Gfid gfid, std::uint64_t cookie,
                                                    std::uint32_t max_entries, bool with_attributes) {
   if (hidden_.any()) {
-    CO_TRY(co_await hidden_.wait_for(object_key(gfid, KeyLocks::Mode::kShared).key));
+    CO_TRY(co_await until_shown(object_key(gfid, KeyLocks::Mode::kShared).key));
   }
   co_return co_await on_worker(seams_.workers,
                                [&] { return store_.list(gfid, cookie, max_entries, with_attributes); });

@@ -43,14 +43,19 @@ Result<void> Store::drop_object(const Gfid& gfid, bool last_link, std::uint64_t 
   if (object.failed_with(ESTALE)) return {};
   if (!object) return std::move(object).error();
   if (!last_link) return stamp(gfid, time_ns);
+  // Folded again, after the name went: whoever had it open then has left a marker.
+  bool keep = false;
+  if (hints.keep_object) {
+    TRY(keep, is_orphan(gfid));
+  }
   if (object->is(S_IFDIR)) {
-    if (!hints.keep_object) return remove_directory(gfid);
+    if (!keep) return remove_directory(gfid);
     set_orphan_directory(gfid, true);
     return stamp(gfid, time_ns);
   }
   // Folded again it may have a name for a while that a later record removes.
   bool still_named = object->native.st_nlink > 1;
-  if (hints.keep_object || still_named) return stamp(gfid, time_ns);
+  if (keep || still_named) return stamp(gfid, time_ns);
   return remove_index_link(gfid);
 }
 
