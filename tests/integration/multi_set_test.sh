@@ -8,7 +8,7 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 here=$top/tests/integration
 export POLDER_BIN=${POLDER_BIN:-$top/build/dev/bin}
 cluster=$top/tools/dev/cluster
-name=ms$((RANDOM % 100000))
+name=${POLDER_TEST_NAME:-ms$((RANDOM % 100000))}
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/polder-multi-set.XXXXXX")
 load=
 
@@ -102,9 +102,9 @@ polder volume status data > "$work/out"
 [ "$(grep -c ":$dir/brick" "$work/out")" -eq 3 ] || fail "status: $(cat "$work/out")"
 
 # Use: everything that is easily lost, and random operations over kill -9.
-"$top/tools/dev/fixture" "$work/fixture" --small
 "$cluster" mount "$name" data "$work/mnt"
-rsync -aHAX "$work/fixture/" "$work/mnt/fixture/"
+"$top/tools/dev/fixture" "$work/mnt/fixture" --small
+rsync -aHAXS --modify-window=-1 "$work/mnt/fixture/" "$work/fixture/"
 "$top/tools/dev/compare" "$work/fixture" "$work/mnt/fixture"
 for brick in "$b1" "$b2" "$b3"; do
   [ "$(find "$brick/dirs" -mindepth 1 -maxdepth 1 | wc -l)" -ge 2 ] || fail "no directories came to $brick"
@@ -144,14 +144,14 @@ expect_polder 0 "no damage" changelog verify data --brick 3
 
 # A brick's file system goes and comes back; the others go on. First its mount, then its disk.
 umount -l "$dir/brick4"
-wait_for 20 "degraded: $node" volume status data
+wait_for 20 "degraded: " volume status data
 expect_polder 3 "degraded" volume status data
 touch "$work/mnt/on-the-first"
 mount_again "$dir/brick4"
 all_run_again
 "$top/tools/dev/compare" "$work/fixture" "$work/mnt/fixture"
 xfs_io -x -c shutdown "$dir/brick3"
-wait_for 60 "degraded: $node" volume status data
+wait_for 60 "degraded: " volume status data
 touch "$work/mnt/still-on-the-first"
 for ((i = 0; i < 50; i++)); do umount "$dir/brick3" 2> /dev/null && break; sleep 0.3; done
 mount_again "$dir/brick3"

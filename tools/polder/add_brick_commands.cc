@@ -63,7 +63,8 @@ void add_add_brick_commands(Cli& cli) {
   for (const std::string verb : {"remove-brick", "rebalance"}) {
     auto ignored = std::make_shared<Words>();
     auto& later = cli.command(
-        volume, verb, "VOL ...: not in this version", "polder volume " + verb + " data start", [&cli, verb] {
+        volume, verb, "VOL ...: not in this version", "polder volume " + verb + " data start",
+        [&cli, verb, ignored] {
           return cli.fail(
               Error(EOPNOTSUPP)
                   .with("{} is not in this version: files stay on the brick where they were made. New "
