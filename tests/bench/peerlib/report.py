@@ -78,19 +78,20 @@ def table(head, lines):
 
 
 def main_table(rows, subjects):
-    head = ["", "unit", *subjects, "of passthrough", "to gluster", "to moosefs", ""]
+    others = [(other, title, form) for other, title, form in
+              [("passthrough", "of passthrough", percent), ("gluster", "to gluster", times), ("moosefs", "to moosefs", times)]
+              if other in subjects and "polder" in subjects]
     lines = []
     for row in rows:
         lines.append([f"{row['row']}, {row['threads']}", row["unit"], *(number(row["rate"][s]) for s in subjects),
-                      against(row["ratio"]["passthrough"], row["floor"]["passthrough"], percent),
-                      against(row["ratio"]["gluster"], row["floor"]["gluster"], times),
-                      against(row["ratio"]["moosefs"], row["floor"]["moosefs"], times),
+                      *(against(row["ratio"][other], row["floor"][other], form) for other, _, form in others),
                       "short" if set(row["short"]) - {"cpu"} else ""])
     for row in rows:
-        lines.append([f"CPU: {row['row']}, {row['threads']}", "µs/MiB" if row["unit"] == "MiB/s" else "µs/op", *(number(row["cpu_us"][s]) for s in subjects), "",
-                      against(row["cpu_to_gluster"], CPU_TO_GLUSTER_MAX, times, less_is_better=True), "",
+        cpu = {"gluster": against(row["cpu_to_gluster"], CPU_TO_GLUSTER_MAX, times, less_is_better=True)}
+        lines.append([f"CPU: {row['row']}, {row['threads']}", "µs/MiB" if row["unit"] == "MiB/s" else "µs/op",
+                      *(number(row["cpu_us"][s]) for s in subjects), *(cpu.get(other, "") for other, _, _ in others),
                       "short" if "cpu" in row["short"] else ""])
-    return table(head, lines)
+    return table(["", "unit", *subjects, *(title for _, title, _ in others), ""], lines)
 
 
 def sets_rows(figures, counts):
