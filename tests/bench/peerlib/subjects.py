@@ -115,8 +115,10 @@ class Polder(Subject):
             (self.path / directory).mkdir()
         daemon = [BIN / "polderd", "--cluster", "bench", "--state-dir", self.path / "state", "--run-dir", self.path / "run",
                   "--foreground"]
-        self.run_inside(*daemon, wait=False)
-        machine.wait_for(f"polderd, see {self.log}", (self.path / "run/admin.sock").exists)
+        process = self.run_inside(*daemon, wait=False)
+        machine.wait_for("polderd", lambda: (self.path / "run/admin.sock").exists() or process.poll() is not None)
+        if process.poll() is not None:
+            raise Failed(f"polderd ended: {self.log.read_text(errors='replace')[-400:].strip()}")
         self.polder("cluster", "init", "--name", "bench", "--listen", f"{self.address}:24117")
 
     def run_inside(self, *words, wait=True):
