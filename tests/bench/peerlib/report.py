@@ -95,20 +95,23 @@ def main_table(rows, subjects):
 
 
 def sets_rows(figures, counts):
-    for name in SETS_ROWS:
-        both = figures.get((name, 1))
+    names = [f"sets{count}" for count in counts]
+    for row in SETS_ROWS:
+        both = figures.get((row, 1))
         if both is None:
             continue
-        few, many = (both.median(f"sets{count}") for count in counts)
+        few, many = map(both.median, names)
         kept = many / few if few and many else None
-        yield {"row": name, "rate": {str(counts[0]): few, str(counts[1]): many}, "ratio": kept, "floor": SETS_MIN,
+        yield {"row": row, "rate": {name: both.median(name) for name in names},
+               "cpu_us": {name: both.median_cpu(name) for name in names}, "ratio": kept, "floor": SETS_MIN,
                "short": judge(kept, SETS_MIN) is False}
 
 
 def sets_table(rows, counts):
-    return table(["1 thread", *(f"{count} sets/s" for count in counts), "ratio", ""],
-                 [[row["row"], *(number(row["rate"][str(count)]) for count in counts),
-                   against(row["ratio"], row["floor"], times), "short" if row["short"] else ""] for row in rows])
+    names = [f"sets{count}" for count in counts]
+    head = ["1 thread", *(f"{count} sets/s" for count in counts), "ratio", *(f"CPU {count}, µs/op" for count in counts), ""]
+    return table(head, [[row["row"], *(number(row["rate"][name]) for name in names), against(row["ratio"], row["floor"], times),
+                         *(number(row["cpu_us"][name]) for name in names), "short" if row["short"] else ""] for row in rows])
 
 
 def memory_rows(memory):

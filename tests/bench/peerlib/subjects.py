@@ -129,8 +129,8 @@ class Polder(Subject):
     def polder(self, *words):
         self.run_inside("polder", *words)
 
-    def make_volume(self, volume, bricks):
-        self.polder("volume", "create", volume, *(f"{self.address}:{brick}" for brick in bricks))
+    def make_volume(self, volume, bricks, *force):
+        self.polder("volume", "create", volume, *(f"{self.address}:{brick}" for brick in bricks), *force)
         self.polder("volume", "start", volume)
 
     def mount(self):
@@ -168,7 +168,7 @@ class Sets(Polder):
     def start(self):
         self.start_daemon()
         under = self.work.make_xfs(f"{self.name}.under")
-        self.make_volume("data", [under / f"brick{number}" for number in range(self.count)])
+        self.make_volume("data", [under / f"brick{number}" for number in range(self.count)], "force")
 
 
 class Gluster(Subject):
