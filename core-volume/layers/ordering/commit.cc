@@ -10,7 +10,12 @@
 namespace polder {
 
 OrderingLayer::OrderingLayer(Seams& seams, Journal& journal, Store& store, const OrderingOptions& options)
-    : seams_(seams), journal_(journal), store_(store), options_(options), opens_(seams.random.next() >> 8) {}
+    : seams_(seams),
+      journal_(journal),
+      store_(store),
+      options_(options),
+      short_work_(seams.workers, options.short_work_inline),
+      opens_(seams.random.next() >> 8) {}
 
 OrderingLayer::~OrderingLayer() = default;
 
@@ -173,7 +178,7 @@ const RetryTable::Done* OrderingLayer::done_before(const OpContext& ctx) const {
 }
 
 Task<Result<FileAttr>> OrderingLayer::attr_on_worker(Gfid gfid) {
-  co_return co_await on_worker(seams_.workers, [&] { return store_.attr(gfid); });
+  co_return co_await on_worker(short_work_, [&] { return store_.attr(gfid); });
 }
 
 }  // namespace polder

@@ -43,7 +43,7 @@ Task<Result<FileAttr>> OrderingLayer::make(const OpContext& ctx, Gfid parent, st
     co_return co_await attr_on_worker(gfid);
   }
   Record record;
-  auto made = co_await on_worker(seams_.workers, [&]() -> Result<FileAttr> {
+  auto made = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
     auto there = store_.lookup(parent, entry.name);
     if (there) return Error(EEXIST);
     if (!there.failed_with(ENOENT)) return std::move(there).error();
@@ -114,7 +114,7 @@ Task<Result<Opened>> OrderingLayer::create(const OpContext& ctx, Gfid parent, st
       co_return co_await open_existing(ctx, gfid, flags & ~O_TRUNC, created);
     }
     Record record;
-    auto made = co_await on_worker(seams_.workers, [&]() -> Result<FileAttr> {
+    auto made = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
       auto there = store_.lookup(parent, entry.name);
       if (there.failed_with(ENOENT)) return make_on_worker(ctx, parent, entry.name, state_of, record);
       if (there && (flags & O_EXCL)) return Error(EEXIST);
