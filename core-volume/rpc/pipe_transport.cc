@@ -31,7 +31,8 @@ struct PipeTransport::State {
   bool failed = false;
   bool refuse = false;
   bool frozen = false;
-  PeerIdentity peer{.authenticated = true, .common_name = "", .ca_fingerprint = "", .uid = 0};
+  PeerIdentity peer{
+      .authenticated = true, .common_name = "", .ca_fingerprint = "", .uid = 0, .pid = 0, .address = ""};
 
   bool fails_now() {
     ++calls;

@@ -371,8 +371,12 @@ TEST_F(RpcSessionTest, TakeoverClosesTheOlderConnection) {
 TEST_F(RpcSessionTest, TokenInOtherHandsIsWorthNothing) {
   auto opened = open_unlinked_file();
   const auto session = client->status().session;
-  world.net.set_peer(
-      {.authenticated = true, .common_name = "client:mallory", .ca_fingerprint = "ab", .uid = {}});
+  world.net.set_peer({.authenticated = true,
+                      .common_name = "client:mallory",
+                      .ca_fingerprint = "ab",
+                      .uid = {},
+                      .pid = 0,
+                      .address = ""});
   world.net.break_all();
   world.loop.run_for(3s);
   EXPECT_NE(client->status().session, session);
