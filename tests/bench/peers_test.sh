@@ -29,3 +29,5 @@ jq -e '[.rows[] | select(.ratio.passthrough == null) | .row] | all(. == "random 
   > /dev/null || fail "shares of passthrough are missing: $(cat "$work/figures.json")"
 jq -e '.memory[] | select(.subject == "polder") | .measured["daemons idle"] > 1 and .measured["client loaded"] > 1' \
   "$work/figures.json" > /dev/null || fail "memory is missing: $(cat "$work/figures.json")"
+jq -e '.sets | length == 4 and all(.rate.sets3 > 0 and .rate.sets24 > 0)' "$work/figures.json" > /dev/null ||
+  fail "figures of 3 and 24 sets are missing: $(cat "$work/log")"

@@ -12,7 +12,7 @@ from .machine import Failed, Namespace, run
 TOP = Path(__file__).resolve().parents[3]
 BIN = Path(os.environ.get("POLDER_BIN", TOP / "build/release/bin"))
 EXAMPLE = Path("/usr/share/doc/libfuse3-dev/examples/passthrough_ll.c")
-POLDER_BRICKS = 1  # of a volume; each on an XFS of its own
+POLDER_BRICKS = 3  # of a volume; each on an XFS of its own
 
 
 class Subject:
