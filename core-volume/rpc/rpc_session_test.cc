@@ -371,8 +371,11 @@ TEST_F(RpcSessionTest, TakeoverClosesTheOlderConnection) {
 TEST_F(RpcSessionTest, TokenInOtherHandsIsWorthNothing) {
   auto opened = open_unlinked_file();
   const auto session = client->status().session;
-  world.net.set_peer(
-      {.authenticated = true, .common_name = "client:mallory", .ca_fingerprint = "ab", .uid = {}});
+  PeerIdentity mallory;
+  mallory.authenticated = true;
+  mallory.common_name = "client:mallory";
+  mallory.ca_fingerprint = "ab";
+  world.net.set_peer(mallory);
   world.net.break_all();
   world.loop.run_for(3s);
   EXPECT_NE(client->status().session, session);
