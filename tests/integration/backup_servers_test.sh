@@ -17,7 +17,7 @@ cleanup() {
   [ -n "$daemon" ] && kill -9 "$daemon" 2> /dev/null || true
   ip netns pids "$ns" 2> /dev/null | xargs -r kill -9 2> /dev/null || true
   ip netns delete "$ns" 2> /dev/null || true
-  if [ $status -ne 0 ]; then tail -n 20 "$work"/*.log | sed 's/^/  log: /' >&2 || true; fi
+  if [ $status -ne 0 ]; then tail -n 20 "$work"/*.log 2> /dev/null | sed 's/^/  log: /' >&2 || true; fi
   rm -rf "$work"
 }
 trap cleanup EXIT
@@ -53,11 +53,13 @@ end_mount() {
 
 ip netns add "$ns"
 inside ip link set lo up
-# Nobody is behind a dummy interface: what is sent to an address there that is not ours is never answered.
-inside ip link add net0 type dummy
+# Nobody is at the other end of this cable: what is sent to an address there that is not ours is never answered.
+inside ip link add net0 type veth peer name net1
+inside ip link set net1 up
 inside ip address add "$first/24" dev net0
 inside ip address add "$second/24" dev net0
 inside ip link set net0 up
+inside ip neighbour add "$silent" lladdr 02:00:00:00:00:66 dev net0 nud permanent
 start_daemon
 polder cluster init --name east --node alpha --listen 0.0.0.0:24117 > /dev/null
 polder volume create data "alpha:$work/brick" force > /dev/null

@@ -7,7 +7,8 @@ namespace polder {
 
 namespace {
 
-const DaemonOptions kOptions{.cluster = "sim", .state_dir = "/var/lib/polder", .run_dir = "/run/polder"};
+const DaemonOptions kOptions{
+    .cluster = "sim", .state_dir = "/var/lib/polder", .run_dir = "/run/polder", .metrics_listen = ""};
 
 std::string address_of(const std::string& host) {
   return fmt::format("{}:{}", host, Endpoint::kDefaultPort);

@@ -149,7 +149,7 @@ TEST_F(CliTest, StatusSectionsAreTables) {
                                                       json::object{{"op", "read"}, {"age_s", 1}}}}}}}};
   answers.insert_or_assign("GET /v1/volumes/data/status?section=callpool", json::value(status));
   EXPECT_EQ(run({"volume", "status", "data", "callpool"}), kDone);
-  EXPECT_THAT(out.str(), HasSubstr("OP     AGE_S"));
+  EXPECT_THAT(out.str(), HasSubstr("OP     AGE S"));
   EXPECT_THAT(out.str(), HasSubstr("read   1"));
   status.erase("section");
   answers.insert_or_assign("GET /v1/volumes/data/status?section=callpool", json::value(status));
@@ -232,9 +232,10 @@ TEST_F(CliTest, ProfileShowsBothOrOneOfTheTwo) {
 }
 
 TEST_F(CliTest, StatedumpPrintsWhereItIs) {
-  answers.insert_or_assign(R"(POST /v1/volumes/data/statedump {"sections":["locks","fd"]})",
+  answers.insert_or_assign("POST /v1/volumes/data/statedump",
                            json::value(json::object{{"path", "/run/x"}, {"dump", json::object{}}}));
-  EXPECT_EQ(run({"volume", "statedump", "data", "locks", "fd"}), kDone);
+  EXPECT_EQ(run({"volume", "statedump", "data", "locks", "fd"}), kDone) << err.str();
+  EXPECT_THAT(calls, ElementsAre(R"(POST /v1/volumes/data/statedump {"sections":["locks","fd"]})"));
   EXPECT_EQ(out.str(), "/run/x\n");
   EXPECT_EQ(run({"volume", "statedump", "data", "locks", "fd", "--json"}), kDone);
   EXPECT_TRUE(json::parse(out.str()));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // polder volume status [VOL|all [BRICK] [detail|clients|mem|fd|inode|callpool|locks|journal|tasks]]
 #include <CLI/CLI.hpp>
+#include <cctype>
 
 #include "core-volume/cluster/units.h"
 #include "tools/polder/cli.h"
@@ -159,7 +160,20 @@ std::string clients_text(const json::object& status) {
 }
 
 std::string scalar_text(const json::value& value) {
+  if (value.is_double()) return fmt::format("{:.3f}", value.get_double());
   return value.is_string() ? std::string(value.get_string()) : json::text(value);
+}
+
+std::vector<std::string> upper(std::vector<std::string> names) {
+  for (auto& name : names) {
+    for (char& c : name) c = c == '_' ? ' ' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return names;
+}
+
+std::string cell_text(const json::object& row, const std::string& name) {
+  const auto* value = row.if_contains(name);
+  return value != nullptr && value->is_double() ? scalar_text(*value) : shown(row, name);
 }
 
 /// A section as the daemon has it: own values as lines, each list as a table.
@@ -181,10 +195,10 @@ std::string section_text(const json::object& section) {
         for (const auto& item : value.get_array()) lists += section_text(item.as_object());
         continue;
       }
-      Table table(headings);
+      Table table(upper(headings));
       for (const auto& item : value.get_array()) {
         std::vector<std::string> cells;
-        for (const auto& heading : headings) cells.push_back(shown(item.as_object(), heading));
+        for (const auto& heading : headings) cells.push_back(cell_text(item.as_object(), heading));
         table.add(std::move(cells));
       }
       lists += table.text();

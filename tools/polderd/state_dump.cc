@@ -141,7 +141,8 @@ void append(std::string& out, const std::string& section, const json::object& ob
   for (const auto& field : object) {
     const auto& value = field.value();
     if (value.is_object() || value.is_array()) continue;
-    const auto text = value.is_string() ? one_line(value.get_string()) : json::text(value);
+    auto text = value.is_string() ? one_line(value.get_string()) : json::text(value);
+    if (value.is_double()) text = fmt::format("{:.3f}", value.get_double());
     out += fmt::format("{}={}\n", std::string_view(field.key()), text);
   }
   for (const auto& field : object) {

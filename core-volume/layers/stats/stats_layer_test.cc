@@ -39,8 +39,9 @@ struct StatsTest : testing::Test {
 
 TEST_F(StatsTest, CountsByKindWithErrorsAndBytes) {
   const Gfid file = c.file(root, "f", std::string(5000, 'x'));
-  (void)must(c.read(file, 0, 0, 4096));
-  (void)must(c.read(file, 0, 4096, 4096));
+  const HandleId handle = must(c.open(file)).handle;
+  (void)must(c.read(file, handle, 0, 4096));
+  (void)must(c.read(file, handle, 4096, 4096));
   EXPECT_EQ(code_of(c.lookup(root, "none")), ENOENT);
   must(c.lookup(root, "f"));
   EXPECT_EQ(of(OpKind::kLookup).count, 2u);
@@ -65,16 +66,18 @@ TEST_F(StatsTest, LatencyIsTheTimeBelow) {
 
 TEST_F(StatsTest, FailuresMoveNoBytes) {
   const Gfid file = c.file(root, "f", "abc");
+  const HandleId handle = must(c.open(file)).handle;
   stack.faults.arm({.kind = OpKind::kRead, .error = EIO});
-  EXPECT_EQ(code_of(c.read(file, 0, 0, 3)), EIO);
+  EXPECT_EQ(code_of(c.read(file, handle, 0, 3)), EIO);
   EXPECT_EQ(of(OpKind::kRead).bytes, 0u);
   EXPECT_TRUE(stats.top(StatsLayer::Top::kRead).by_count(1).empty());
 }
 
 TEST_F(StatsTest, TopsTellFilesAndDirectoriesApart) {
   const Gfid file = c.file(root, "f", "abc");
-  for (int i = 0; i < 3; ++i) must(c.open(file));
-  (void)must(c.read(file, 0, 0, 3));
+  HandleId handle = 0;
+  for (int i = 0; i < 3; ++i) handle = must(c.open(file)).handle;
+  (void)must(c.read(file, handle, 0, 3));
   (void)must(c.readdir(root, 0, 100));
   using Top = StatsLayer::Top;
   EXPECT_EQ(stats.top(Top::kOpen).by_count(1).at(0).gfid, file);
