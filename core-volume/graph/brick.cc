@@ -90,7 +90,8 @@ Result<void> Brick::check_on_worker(bool write) {
 }
 
 Task<Result<void>> Brick::stop() {
-  co_return co_await ordering_.stop();
+  CO_TRY(co_await ordering_.stop());
+  co_return co_await on_worker(seams_.workers, [&] { return store_->mark_clean(); });
 }
 
 }  // namespace polder

@@ -150,7 +150,7 @@ TEST_P(VolumeRandomTest, KilledAtAnyMomentItIsWhole) {
 
 /// The power goes at any system call: each log has kept what it likes of its last moments. Not yet: what a
 /// file system has kept and no log explains must be compared between the sets (docs/progress.md, Recovery).
-TEST_P(VolumeRandomTest, DISABLED_WithoutPowerAtAnyMomentItIsWhole) {
+TEST_P(VolumeRandomTest, WithoutPowerAtAnyMomentItIsWhole) {
   for (std::uint64_t seed = 1; seed <= seeds(2); ++seed) {
     SimVolume node(3, GetParam(), seed);
     Shared shared;

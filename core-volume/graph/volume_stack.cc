@@ -3,8 +3,10 @@
 
 #include "base/clock.h"
 #include "base/concurrency.h"
+#include "base/hlc.h"
 #include "base/log.h"
 #include "base/on_worker.h"
+#include "core-volume/graph/reconcile.h"
 #include "core-volume/graph/resolve_transactions.h"
 #include "core-volume/layers/distribute/distribute_layer.h"
 
@@ -37,6 +39,7 @@ Task<Result<std::unique_ptr<VolumeStack>>> VolumeStack::start(Seams& seams, Volu
     co_return why;
   }
   auto resolved = co_await stack->resolve();
+  if (resolved) resolved = co_await stack->reconcile();
   if (!resolved) {
     (void)co_await stack->stop();
     co_return std::move(resolved).error().with("settle the transactions between the bricks");
@@ -73,6 +76,36 @@ Task<Result<void>> VolumeStack::resolve() {
   for (const auto& [set, gate] : gates_)
     if (gate->is_open()) running[set] = gate.get();
   co_return co_await resolve_transactions(running);
+}
+
+Task<Result<void>> VolumeStack::reconcile() {
+  std::map<std::uint32_t, Store*> stores;
+  bool lost_power = false;
+  for (const auto& [set, brick] : bricks_) {
+    stores[set] = &brick->store();
+    lost_power |= brick->store().lost_power();
+  }
+  if (!lost_power) co_return Result<void>();
+  if (!failures_.empty()) {
+    // What a set that is away knows could be taken for lost.
+    log::warning("after a power loss not all bricks run: what was half-made on them stays as it is");
+    co_return Result<void>();
+  }
+  constexpr int kRounds = 8;  // a directory that was brought back may bring others
+  const OpContext inside;
+  for (int round = 0; round < kRounds; ++round) {
+    CO_TRY(auto repairs,
+           co_await on_worker(seams_.workers, [&] { return find_repairs(stores, placement_); }));
+    if (repairs.empty()) break;
+    for (auto& repair : repairs) {
+      log::warning("after a power loss: {}", repair.why);
+      repair.record.time_ns = seams_.hlc.next().ns;
+      repair.record.tx.id = {repair.set, repair.record.time_ns};
+      repair.record.tx.phase = TxPhase::kDecided;
+      CO_TRY(co_await bricks_.at(repair.set)->ordering().replay(inside, {&repair.record, 1}));
+    }
+  }
+  co_return Result<void>();
 }
 
 /// Closing a brick writes to its disk.

@@ -81,6 +81,8 @@ class VolumeStack final : public InvalidationSource, private SetPeers {
   VolumeStack(Seams& seams, VolumeStackConfig config);
   SetPeer* peer(std::uint32_t set) override;
   Task<Result<void>> start_brick(std::uint32_t set);
+  /// After a power loss (reconcile.h). Before anything is served.
+  Task<Result<void>> reconcile();
   /// With all sets that run.
   Task<Result<void>> resolve();
   void build_top();

@@ -323,8 +323,8 @@ class SimTransport final : public Transport {
     auto client = std::make_unique<SimStream>(network, connection, 0);
     bool welcome = true;
     if (is_unix) {
-      connection->peers[0] =
-          connection->peers[1] = {.authenticated = true, .common_name = {}, .ca_fingerprint = {}, .uid = 0};
+      connection->peers[0] = connection->peers[1] = {
+          .authenticated = true, .common_name = {}, .ca_fingerprint = {}, .uid = 0, .pid = 0, .address = {}};
     } else {
       CO_TRY(welcome, shake_hands(*connection, *accepting, *identity));
     }

@@ -35,6 +35,8 @@ inline const std::string kDirKey = "trusted.polder.dir";      // of a subdirecto
 inline const std::string kEntryKey = "trusted.polder.entry";  // of an entry of another set's file: EntryMark
 inline const std::string kParentKey = "trusted.polder.parent";  // of a directory: where its entry is
 inline const std::string kBootKey = "trusted.polder.boot";      // of .polder: boot id of the last start
+inline const std::string kCleanKey =
+    "trusted.polder.clean";  // of .polder: closed in order, everything synced
 inline const std::string kBrickKey = "trusted.polder.brick";  // of the brick's root: the identity file's text
 
 /// What an inode does not say by itself.

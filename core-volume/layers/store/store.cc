@@ -133,6 +133,11 @@ Result<std::unique_ptr<Store>> Store::open(Disk& disk, const std::string& path, 
   TRY(auto running, disk.boot_id());
   auto last = disk.get_xattr_at(store->root_.fd(), layout::kState, layout::kBootKey);
   store->same_boot_ = last && *last == running;
+  store->was_clean_ = !last || disk.get_xattr_at(store->root_.fd(), layout::kState, layout::kCleanKey);
+  if (!options.read_only) {
+    auto dirty = disk.remove_xattr_at(store->root_.fd(), layout::kState, layout::kCleanKey);
+    if (!dirty && !dirty.failed_with(ENODATA)) return std::move(dirty).error().with("open brick {}", path);
+  }
   return store;
 }
 
@@ -172,6 +177,13 @@ Result<void> Store::remember_boot() {
   TRY(auto running, disk_.boot_id());
   return disk_.set_xattr_at(root_.fd(), layout::kState, layout::kBootKey, running)
       .with("remember the boot id of brick {}", path_);
+}
+
+Result<void> Store::mark_clean() {
+  TRY(refuse_if_read_only());
+  TRY(syncfs());
+  return disk_.set_xattr_at(root_.fd(), layout::kState, layout::kCleanKey, "1")
+      .with("mark brick {} as closed", path_);
 }
 
 Result<void> Store::refuse_if_read_only() const {

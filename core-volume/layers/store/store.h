@@ -122,9 +122,17 @@ class Store {
   bool same_boot() const { return same_boot_; }
   /// From now on it was used with this one: after recovery.
   Result<void> remember_boot();
+  /// Whether the file system may have lost, or kept, what the log does not tell of: another boot, and nobody
+  /// had closed the brick before.
+  bool lost_power() const { return !same_boot_ && !was_clean_; }
+  /// Nothing changes any more before it is closed. Syncs the file system.
+  Result<void> mark_clean();
 
   Result<void> fsync(const Gfid& gfid, bool data_only);
   Result<void> syncfs();
+
+  /// Names that objects of this set have in directories of other sets.
+  Result<std::vector<std::pair<EntryName, Gfid>>> names_away();
 
   /// scan.h. Flat iteration over all directories, then all other objects, in gfid order; not a snapshot: what
   /// is made or removed meanwhile may be seen or not.
@@ -239,6 +247,7 @@ class Store {
   const Placement* const placement_;
   BrickIdentity identity_;
   bool same_boot_ = false;
+  bool was_clean_ = false;
   DiskFile root_;  // holds the lock of the brick
   DiskFile dirs_, index_root_, tmp_, orphans_, away_;
   FdCache fds_;

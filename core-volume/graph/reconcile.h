@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// After a power loss a brick's file system may have kept steps of a change that no log explains, or lost some
+// of one whose record is gone as well: an object without a name, a name on one set of an object on another
+// that does not know of it. Nobody was told that such a change is safe; what is left of it is finished or
+// taken away, so that the volume is whole again. What was synced is in the logs, and has been done again
+// before.
+//
+// The rules, from what is certain (objects) to what follows (names):
+// - an entry that shows nothing goes;
+// - an entry and the object's own note of that name (.polder/away; a directory's parent) bring each other
+// back;
+//   where the name is taken or its directory gone, the object's note goes; if that was all it had, it gets a
+//   name in the root, "lost+found-GFID";
+// - a file that nothing notes a name of goes, as does an empty directory without a place;
+// - a directory has the one entry that it notes itself.
+#pragma once
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core-volume/layers/store/store.h"
+
+namespace polder {
+
+struct Repair {
+  std::uint32_t set = 0;  // whose log takes the record
+  Record record;
+  std::string why;
+};
+
+/// Every set's store; nothing else uses them. Blocks, and looks at every object. What one round of repairs
+/// has brought back may need another one: call it until there is nothing left.
+Result<std::vector<Repair>> find_repairs(const std::map<std::uint32_t, Store*>& sets,
+                                         const Placement& placement);
+
+}  // namespace polder
