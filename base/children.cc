@@ -22,6 +22,12 @@ Task<void> run_root(asio::any_io_executor executor, Task<void> task) {
   co_await std::move(task);
 }
 
+/// co_spawn() dispatches: on the loop thread the task begins inside the call.
+Task<void> run_root_now(Task<void> task) {
+  co_await asio::this_coro::throw_if_cancelled(false);
+  co_await std::move(task);
+}
+
 [[noreturn]] void die_of(const std::string& name, const std::exception_ptr& failure) {
   try {
     std::rethrow_exception(failure);
@@ -48,13 +54,21 @@ struct EndHandler {
 }  // namespace
 
 std::weak_ptr<RunningTask> Children::spawn(const asio::any_io_executor& executor, Task<void> task) {
+  return start(executor, run_root(executor, std::move(task)));
+}
+
+std::weak_ptr<RunningTask> Children::spawn_now(const asio::any_io_executor& executor, Task<void> task) {
+  return start(executor, run_root_now(std::move(task)));
+}
+
+std::weak_ptr<RunningTask> Children::start(const asio::any_io_executor& executor, Task<void> root) {
   auto running = std::make_shared<RunningTask>();
   auto at = running_.insert(running_.end(), running);
   auto ended = [self = shared_from_this(), at](const std::exception_ptr& failure) {
     if (failure) die_of(self->name_, failure);
     self->ended(at);
   };
-  asio::co_spawn(executor, run_root(executor, std::move(task)),
+  asio::co_spawn(executor, std::move(root),
                  EndHandler<decltype(ended)>{running->signal.slot(), std::move(ended)});
   return running;
 }

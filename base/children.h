@@ -25,6 +25,7 @@ class Children : public std::enable_shared_from_this<Children> {
   explicit Children(std::string name) : name_(std::move(name)) {}
 
   std::weak_ptr<RunningTask> spawn(const asio::any_io_executor& executor, Task<void> task);
+  std::weak_ptr<RunningTask> spawn_now(const asio::any_io_executor& executor, Task<void> task);
   void cancel_all();
   /// Not cancellable.
   Task<void> wait_idle();
@@ -35,6 +36,7 @@ class Children : public std::enable_shared_from_this<Children> {
 
  private:
   using RunningList = std::list<std::shared_ptr<RunningTask>>;
+  std::weak_ptr<RunningTask> start(const asio::any_io_executor& executor, Task<void> root);
   void ended(RunningList::iterator at);
 
   std::string name_;

@@ -52,6 +52,11 @@ TaskGroup::Spawned TaskGroup::spawn(const asio::any_io_executor& executor, Task<
   return state_->children->spawn(executor, std::move(task));
 }
 
+TaskGroup::Spawned TaskGroup::spawn_now(const asio::any_io_executor& executor, Task<void> task) {
+  if (state_->stopping) return spawn(executor, std::move(task));  // which drops it
+  return state_->children->spawn_now(executor, std::move(task));
+}
+
 void TaskGroup::cancel(const Spawned& task) {
   if (auto running = task.lock()) running->cancel();
 }

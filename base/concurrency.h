@@ -35,6 +35,9 @@ class TaskGroup {
   /// Starts `task` soon, never inside the call. An exception out of it is a bug: logged with the group's
   /// name, then the process ends.
   Spawned spawn(const boost::asio::any_io_executor& executor, Task<void> task);
+  /// The same, but inside the call, up to the task's first wait: one turn of the loop less. Only on the loop
+  /// thread, where nothing is half done that the task could see.
+  Spawned spawn_now(const boost::asio::any_io_executor& executor, Task<void> task);
   /// Cancels that task alone (its waits end with ECANCELED); nothing when it has ended.
   static void cancel(const Spawned& task);
   /// Cancels what still runs (waits end with ECANCELED) and returns when all have ended, even if the caller

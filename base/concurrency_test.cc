@@ -79,6 +79,27 @@ TEST(TaskGroup, StartsTasksSoonButNotInsideTheCall) {
   EXPECT_EQ(group.size(), 0U);
 }
 
+TEST(TaskGroup, SpawnNowRunsUpToTheFirstWaitInsideTheCall) {
+  SimLoop loop;
+  TaskGroup group("test");
+  Log log;
+  auto inside = [](SimLoop& loop, TaskGroup& group, Log& log) -> Task<void> {
+    auto at_once = [](Log& log) -> Task<void> {
+      log.push_back("at once");
+      co_return;
+    };
+    auto at_once_task = group.spawn_now(loop.executor(), at_once(log));
+    auto sleeping = group.spawn_now(loop.executor(), sleeper(loop.clock(), 1h, "a", log));
+    log.push_back("spawned");
+    TaskGroup::cancel(sleeping);
+    co_await group.wait_idle();
+    EXPECT_TRUE(at_once_task.expired());
+  };
+  loop.run_until_done(inside(loop, group, log));
+  EXPECT_THAT(log, ElementsAre("at once", "spawned", "a: " + kCancelled, "a gone"));
+  EXPECT_EQ(group.size(), 0U);
+}
+
 TEST(TaskGroup, StopEndsEveryKindOfWait) {
   SimLoop loop;
   TaskGroup group("test");

@@ -183,8 +183,14 @@ Task<Result<std::size_t>> SocketConnection::read_some(Bytes out) {
   }
   for (;;) {
     if (closed_ || !established_) co_return Error(ECONNRESET);
-    CO_TRY(auto attempt, try_read(out));
-    if (!attempt.wait) co_return attempt.bytes;
+    Attempt attempt{0, Wait::wait_read};
+    if (!std::exchange(drained_, false)) {
+      CO_TRY(attempt, try_read(out));
+    }
+    if (!attempt.wait) {
+      drained_ = !tls_ && attempt.bytes > 0 && attempt.bytes < out.size();
+      co_return attempt.bytes;
+    }
     reads_in_a_row_ = 0;
     CO_TRY(co_await wait(*attempt.wait));
   }

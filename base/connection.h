@@ -53,6 +53,7 @@ class SocketConnection : public std::enable_shared_from_this<SocketConnection> {
   PeerIdentity peer_;
   std::string protocol_;
   int reads_in_a_row_ = 0;
+  bool drained_ = false;  // the last read took all there was: wait before the next
   bool established_ = false;
   bool writing_ = false;
   bool closed_ = false;

@@ -123,6 +123,12 @@ class Disk {
  private:
   friend class DiskFile;
   virtual void close(int fd) = 0;
+
+ public:
+  /// pread that does not wait for the disk: EAGAIN when that would be needed for any of the bytes.
+  virtual Result<std::size_t> pread_cached(int fd, Bytes out, std::uint64_t offset) {
+    return pread(fd, out, offset);
+  }
 };
 
 /// The kernel's file systems.

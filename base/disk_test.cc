@@ -83,6 +83,25 @@ TEST_F(KernelDiskTest, GatheredWriteLongerThanOneCallTakes) {
   EXPECT_TRUE(disk_->pwritev(file.fd(), {}, 0));
 }
 
+TEST_F(KernelDiskTest, ReadOfTheCacheOnlyIsWholeOrRefused) {
+  auto file = create("a");
+  const std::string text(3 << 12, 'x');
+  ASSERT_TRUE(disk_->pwrite(file.fd(), as_bytes(text), 0));
+  std::vector<std::byte> buffer(text.size() + 100);
+  auto cached = disk_->pread_cached(file.fd(), buffer, 0);
+  if (cached.failed_with(EAGAIN)) GTEST_SKIP() << "the file system of " << path_ << " does not offer it";
+  EXPECT_EQ(cached.value(), text.size()) << "up to the end of the file";
+  EXPECT_EQ(disk_->pread_cached(file.fd(), buffer, text.size()).value(), 0U);
+
+  // The last page leaves the cache: the bytes before it are not given alone.
+  ASSERT_TRUE(disk_->fsync(file.fd()));
+  ASSERT_EQ(::posix_fadvise(file.fd(), 2 << 12, 1 << 12, POSIX_FADV_DONTNEED), 0);
+  cached = disk_->pread_cached(file.fd(), buffer, 0);
+  if (cached) GTEST_SKIP() << "the kernel kept the page";
+  EXPECT_EQ(cached.error().code(), EAGAIN);
+  EXPECT_EQ(disk_->pread(file.fd(), buffer, 0).value(), text.size());
+}
+
 TEST_F(KernelDiskTest, HolesAreFoundAndPunched) {
   auto file = create("a");
   ASSERT_TRUE(disk_->truncate(file.fd(), 1ULL << 30));

@@ -127,6 +127,19 @@ class KernelDisk final : public Disk {
     return total;
   }
 
+  Result<std::size_t> pread_cached(int fd, Bytes out, std::uint64_t offset) override {
+    std::size_t total = 0;
+    while (total < out.size()) {
+      iovec rest{out.data() + total, out.size() - total};
+      auto count =
+          retried([&] { return ::preadv2(fd, &rest, 1, static_cast<off_t>(offset + total), RWF_NOWAIT); });
+      if (count < 0) return Error(errno == EOPNOTSUPP ? EAGAIN : errno);
+      if (count == 0) break;  // the end; what is not cached is EAGAIN, even after a part of the bytes
+      total += static_cast<std::size_t>(count);
+    }
+    return total;
+  }
+
   Result<void> pwrite(int fd, ConstBytes data, std::uint64_t offset) override {
     do {
       auto count =

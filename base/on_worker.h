@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// on_worker: run a blocking function on the pool and continue on the caller's loop. Heavy: .cc files only.
+// on_worker: run a blocking function on the pool, or at once if it is short, and continue on the caller's
+// loop. Heavy: .cc files only.
 #pragma once
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/prepend.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <chrono>
 #include <optional>
 
 #include "base/coro.h"
+#include "base/short_work.h"
 #include "base/workers.h"
 
 namespace polder {
@@ -30,6 +33,22 @@ Task<T> on_worker(Workers& workers, Function function) {
       },
       asio::use_awaitable);
   co_return std::move(*result);
+}
+
+/// The same for work that is usually short: on the calling thread as long as it is, see base/short_work.h.
+template <typename Function, typename T = std::invoke_result_t<Function&>>
+Task<T> on_worker(ShortWork& work, Function function) {
+  using SteadyClock = std::chrono::steady_clock;
+  const bool here = work.runs_here();
+  auto timed = [&]() -> T {
+    const auto began = SteadyClock::now();
+    T result = function();
+    const auto took = SteadyClock::now() - began;
+    here ? work.took_here(took) : work.took_there(took);
+    return result;
+  };
+  if (here) co_return timed();
+  co_return co_await on_worker(work.workers(), timed);
 }
 
 }  // namespace polder

@@ -40,6 +40,7 @@ class ThreadWorkers final : public Workers {
     for (auto& thread : threads_) thread.join();
   }
 
+  bool are_threads() const override { return true; }
   void submit(Job job) override {
     {
       std::lock_guard lock(mutex_);

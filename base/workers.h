@@ -12,6 +12,9 @@ class Workers {
   /// Runs `job` once on some worker thread; jobs start in order of submission. Any thread. The awaitable way
   /// in is on_worker() (base/on_worker.h).
   virtual void submit(std::move_only_function<void()> job) = 0;
+  /// Whether jobs run beside the caller. False in the simulation, where nothing may depend on the machine's
+  /// time.
+  virtual bool are_threads() const { return false; }
 };
 
 /// `threads` of the machine; the destructor finishes what was submitted, then joins. Destroy it before the

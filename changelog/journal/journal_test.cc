@@ -124,6 +124,23 @@ TEST_F(JournalTest, SyncTellsTheListenerWhatIsStable) {
   EXPECT_EQ(told, (std::vector<std::uint64_t>{2, 3}));
 }
 
+TEST_F(JournalTest, SyncSealsAheadSoThatAppendNeedNotSync) {
+  options.segment_bytes = 8000;
+  open();
+  std::uint64_t appended = 0;
+  for (; files().size() == 1; ++appended) {
+    append(1);
+    must(journal->sync());
+  }
+  EXPECT_EQ(files().size(), 2U);
+  journal.reset();
+  EXPECT_GE(disk.stat(Disk::kNoDir, path(segment(1)))->st_size, 7000);
+  EXPECT_LT(disk.stat(Disk::kNoDir, path(segment(1)))->st_size, 8000);
+  open();
+  EXPECT_EQ(expect_all(), appended);
+  expect_sound();
+}
+
 TEST_F(JournalTest, ManyThreadsAppendSyncAndRead) {
   options.segment_bytes = 20'000;
   open();

@@ -16,6 +16,9 @@ constexpr std::uint64_t kMiB = 1ull << 20;
 constexpr std::uint64_t kSecond_ns = 1'000'000'000;
 
 constexpr std::array kOptions = {
+    VolumeOption{"brick.inline-operations", OptionType::kBool, "on", 0, 0, "",
+                 "short operations run on the daemon's loop thread while they are short; off: on its workers",
+                 true},
     VolumeOption{"changelog.inline-data", OptionType::kSize, "4KiB", 0, 64ull << 10, "",
                  "writes up to this size travel in the changelog itself; 0: none", true},
     VolumeOption{"changelog.retention-size", OptionType::kSize, "4GiB", 16 * kMiB, 1ull << 50, "",

@@ -21,11 +21,18 @@ class InlineKernelBrick : public KernelBrick {
   InlineKernelBrick() : KernelBrick(make_inline_workers()) {}
 };
 
+/// As polderd runs it.
+class MixedKernelBrick : public KernelBrick {
+ public:
+  MixedKernelBrick() : KernelBrick(make_thread_workers(3), true) {}
+};
+
 std::vector<ConformanceTarget> targets() {
   if (::geteuid() != 0) return {};  // trusted extended attributes; the label "root" says so
   const ConformanceFeatures features{.locks = true};
   return {conformance_target<ThreadedKernelBrick>("kernel_brick_threads", features),
-          conformance_target<InlineKernelBrick>("kernel_brick_inline", features)};
+          conformance_target<InlineKernelBrick>("kernel_brick_inline", features),
+          conformance_target<MixedKernelBrick>("kernel_brick_mixed", features)};
 }
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Conformance);
@@ -94,9 +101,13 @@ Task<void> live(FileOps& ops, std::vector<Gfid> directories, std::uint32_t sessi
   (void)co_await ops.end_session(ctx);
 }
 
-TEST(BrickStressTest, LogTellsTheSameStoryAsTheTree) {
+class BrickStressTest : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(ShortWork, BrickStressTest, testing::Bool(),
+                         [](const auto& info) { return info.param ? "Inline" : "OnWorkers"; });
+
+TEST_P(BrickStressTest, LogTellsTheSameStoryAsTheTree) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root: trusted extended attributes";
-  KernelBrick stack(make_thread_workers(4));
+  KernelBrick stack(make_thread_workers(4), GetParam());
   Client c(stack);
   std::vector<Gfid> directories{Gfid::root(), c.dir(Gfid::root(), "x"), c.dir(Gfid::root(), "y")};
   std::vector<Task<void>> clients;

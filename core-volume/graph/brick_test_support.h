@@ -78,7 +78,9 @@ class SimBrick : public SimStack {
 /// A brick in a temporary directory of this machine: needs root.
 class KernelBrick : public LoopStack {
  public:
-  explicit KernelBrick(std::unique_ptr<Workers> workers) : workers_(std::move(workers)) {
+  explicit KernelBrick(std::unique_ptr<Workers> workers, bool short_work_inline = false)
+      : workers_(std::move(workers)) {
+    config_.ordering.short_work_inline = short_work_inline;
     std::string name = std::filesystem::temp_directory_path() / "polder-brick-XXXXXX";
     path_ = ::mkdtemp(name.data());
     config_.path = path_ + "/b";

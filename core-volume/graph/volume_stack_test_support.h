@@ -59,7 +59,10 @@ class SimVolume : public SimStack {
   }
   /// What is wrong with the volume, when it has had the time to settle. With nothing open.
   std::vector<std::string> problems() {
-    loop.run_for(std::chrono::seconds(70));  // orphans of an earlier start are kept for a minute
+    loop.run_for(std::chrono::seconds(1));
+    for (const auto& [set, brick] : stack->bricks())
+      if (!must(brick->store().orphans()).empty())
+        loop.run_for(std::chrono::seconds(70));  // kept for a minute
     std::map<std::uint32_t, Store*> stores;
     std::vector<std::string> found;
     for (const auto& [set, brick] : stack->bricks()) {

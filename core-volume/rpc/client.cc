@@ -62,6 +62,10 @@ void RpcClient::on_invalidation(std::function<void(const Invalidation&)> listene
   link_->listener = std::move(listener);
 }
 
+void RpcClient::on_attributes(std::function<void(const FileAttr&)> listener) {
+  link_->attribute_listener = std::move(listener);
+}
+
 // ---- looking ----
 
 Task<Result<FileAttr>> RpcClient::lookup(const OpContext& ctx, Gfid parent, std::string_view name) {

@@ -12,6 +12,7 @@
 
 #include "base/seams.h"
 #include "base/transport.h"
+#include "core-volume/layer/attribute_source.h"
 #include "core-volume/layer/file_ops.h"
 #include "core-volume/layer/invalidation.h"
 
@@ -57,7 +58,7 @@ struct RpcCallInfo {
   bool cancelled = false;  // its caller gave up
 };
 
-class RpcClient : public FileOps, public InvalidationSource {
+class RpcClient : public FileOps, public InvalidationSource, public AttributeSource {
  public:
   /// `seams` outlive the client.
   RpcClient(Seams& seams, const boost::asio::any_io_executor& executor, RpcClientOptions options);
@@ -77,6 +78,7 @@ class RpcClient : public FileOps, public InvalidationSource {
 
   /// A nil gfid means everything: after each reconnection, too.
   void on_invalidation(std::function<void(const Invalidation&)> listener) override;
+  void on_attributes(std::function<void(const FileAttr&)> listener) override;
 
   Task<Result<FileAttr>> lookup(const OpContext& ctx, Gfid parent, std::string_view name) override;
   Task<Result<FileAttr>> getattr(const OpContext& ctx, Gfid gfid) override;

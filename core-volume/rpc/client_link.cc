@@ -115,9 +115,22 @@ void ClientLink::transmit(RpcCall& call) {
     request.mutable_acknowledged()->Add(acknowledge_.begin(), acknowledge_.end());
     acknowledge_.clear();
   }
-  connection_->send(header(RpcFrame::kRequest, call.id), request, call.payload);
+  if (call.detached) {
+    connection_->send_along(header(RpcFrame::kRequest, call.id), request);
+    if (!std::exchange(flushing_soon_, true)) tasks_.spawn(executor_, flush_soon());
+  } else {
+    connection_->send(header(RpcFrame::kRequest, call.id), request, call.payload);
+  }
+  call.resent = call.sent;
   if (!call.sent) call.sent_incarnation = incarnation_;
   call.sent = true;
+}
+
+/// Releases that no other request has taken along.
+Task<void> ClientLink::flush_soon() {
+  (void)co_await seams_.clock.sleep_for(kRpcAlongMax);
+  flushing_soon_ = false;
+  if (connection_) connection_->flush();
 }
 
 void ClientLink::complete(RpcCall& call, std::optional<Error> failure) {
@@ -218,7 +231,18 @@ Result<void> ClientLink::handle_reply(const Frame& frame) {
   call->reply_payload = frame.payload;
   if (call->request.sequence() != 0) acknowledge_.push_back(call->request.sequence());
   settle(*call);
+  if (!call->resent) {
+    TRY(tell_attributes(call->reply));
+  }
   complete(*call, std::nullopt);
+  return {};
+}
+
+Result<void> ClientLink::tell_attributes(const wire::Reply& reply) {
+  for (const auto& directory : reply.directories()) {
+    TRY(auto attr, attr_from(directory));
+    if (attribute_listener) attribute_listener(attr);
+  }
   return {};
 }
 

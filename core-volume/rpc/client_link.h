@@ -34,6 +34,7 @@ struct RpcCall {
   std::uint64_t id = 0;
   nanoseconds since{};  // boot time
   bool sent = false;
+  bool resent = false;                 // on a later connection: the answer may be an old one
   std::uint64_t sent_incarnation = 0;  // of the server process that got it first
   bool cancelled = false;
   bool done = false;
@@ -57,6 +58,7 @@ class ClientLink {
 
   OpenHandles& handles() { return handles_; }
   std::function<void(const Invalidation&)> listener;
+  std::function<void(const FileAttr&)> attribute_listener;
 
  private:
   enum class State { kAway, kReclaiming, kReady };
@@ -96,11 +98,13 @@ class ClientLink {
   std::vector<RpcCall*> calls_in_order();
   void fail_all(int code, std::string_view why, bool releases_too);
   void send_waiting();
+  Task<void> flush_soon();
 
   Result<void> handle_frame(const Frame& frame);
   Result<void> handle_reply(const Frame& frame);
   Result<void> handle_notify(const Frame& frame);
   void settle(RpcCall& call);
+  Result<void> tell_attributes(const wire::Reply& reply);
   FrameHeader header(RpcFrame type, std::uint64_t id) const;
 
   Seams& seams_;
@@ -135,6 +139,7 @@ class ClientLink {
   std::uint64_t last_sequence_ = 0;
   std::vector<std::uint64_t> acknowledge_;  // replies that came since the last request
   std::vector<std::uint64_t> abandoned_;    // to be undone by the server
+  bool flushing_soon_ = false;
 
   // Outages.
   nanoseconds heard_at_{};

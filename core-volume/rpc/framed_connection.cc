@@ -146,22 +146,45 @@ std::byte* FramedConnection::append_header(FrameHeader header, std::size_t messa
 void FramedConnection::append_payload(std::span<const Buffer> payload) {
   for (const auto& piece : payload)
     if (!piece.empty()) outgoing_->filling.pieces.push_back({0, 0, piece});
-  outgoing_->writer.wake();
 }
 
-void FramedConnection::send(FrameHeader header, const google::protobuf::MessageLite& message,
-                            std::span<const Buffer> payload) {
-  if (closed_) return;
+void FramedConnection::append_message(FrameHeader header, const google::protobuf::MessageLite& message,
+                                      std::span<const Buffer> payload) {
   auto* at = append_header(header, message.ByteSizeLong(), payload);
   message.SerializeWithCachedSizesToArray(reinterpret_cast<std::uint8_t*>(at));
   append_payload(payload);
 }
 
-void FramedConnection::send(FrameHeader header, ConstBytes message, std::span<const Buffer> payload) {
-  if (closed_) return;
+void FramedConnection::append_message(FrameHeader header, ConstBytes message,
+                                      std::span<const Buffer> payload) {
   auto* at = append_header(header, message.size(), payload);
   if (!message.empty()) std::memcpy(at, message.data(), message.size());
   append_payload(payload);
+}
+
+void FramedConnection::send(FrameHeader header, const google::protobuf::MessageLite& message,
+                            std::span<const Buffer> payload) {
+  if (closed_) return;
+  append_message(header, message, payload);
+  outgoing_->writer.wake();
+}
+
+void FramedConnection::send(FrameHeader header, ConstBytes message, std::span<const Buffer> payload) {
+  if (closed_) return;
+  append_message(header, message, payload);
+  outgoing_->writer.wake();
+}
+
+void FramedConnection::send_along(FrameHeader header, const google::protobuf::MessageLite& message) {
+  if (!closed_) append_message(header, message, {});
+}
+
+void FramedConnection::send_along(FrameHeader header, ConstBytes message) {
+  if (!closed_) append_message(header, message, {});
+}
+
+void FramedConnection::flush() {
+  if (!outgoing_->filling.pieces.empty()) outgoing_->writer.wake();
 }
 
 Task<Result<void>> FramedConnection::run_writer() {

@@ -44,6 +44,12 @@ class FramedConnection {
             std::span<const Buffer> payload = {});
   void send(FrameHeader header, ConstBytes message, std::span<const Buffer> payload = {});
 
+  /// send(), for what nobody waits for: it goes with the next frame, or at the next flush(), which the caller
+  /// sees to.
+  void send_along(FrameHeader header, const google::protobuf::MessageLite& message);
+  void send_along(FrameHeader header, ConstBytes message);
+  void flush();
+
   /// The writing task: sends what is queued until close() or an error, which closes. Run it exactly once.
   Task<Result<void>> run_writer();
   /// Queued and not yet given to the kernel.
@@ -62,6 +68,9 @@ class FramedConnection {
   struct Outgoing;
 
   std::byte* append_header(FrameHeader header, std::size_t message_bytes, std::span<const Buffer> payload);
+  void append_message(FrameHeader header, const google::protobuf::MessageLite& message,
+                      std::span<const Buffer> payload);
+  void append_message(FrameHeader header, ConstBytes message, std::span<const Buffer> payload);
   void append_payload(std::span<const Buffer> payload);
   Result<void> parse();
   Result<void> make_room();

@@ -5,40 +5,44 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include "core-volume/rpc/busy_poll.h"
+
 namespace polder {
 namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-// A sleep shorter than so many busy polls means traffic: it pays to look for the next event for a while.
-constexpr int kTrafficFactor = 20;
-
 /// Returns true when something ran.
-bool poll_for(boost::asio::io_context& context, std::chrono::microseconds busy_poll) {
-  const auto until = SteadyClock::now() + busy_poll;
+bool poll_for_a_while(boost::asio::io_context& context, BusyPoll& busy_poll) {
+  auto now = SteadyClock::now();
+  const auto until = now + busy_poll.length();
   do {
     if (context.poll() > 0) return true;
     if (context.stopped()) return false;
+    const auto offered_at = SteadyClock::now();
     sched_yield();
-  } while (SteadyClock::now() < until);
+    now = SteadyClock::now();
+    if (!busy_poll.yielded(now - offered_at, now)) return context.poll() > 0;
+  } while (now < until);
   return false;
 }
 
 }  // namespace
 
-void run_loop(boost::asio::io_context& context, std::chrono::microseconds busy_poll) {
-  if (busy_poll.count() == 0) {
+void run_loop(boost::asio::io_context& context, std::chrono::microseconds length) {
+  if (length.count() == 0) {
     context.run();
     return;
   }
-  bool traffic = false;
+  BusyPoll busy_poll(length);
   while (!context.stopped()) {
     if (context.poll() > 0) continue;
-    if (traffic && poll_for(context, busy_poll)) continue;
+    const auto idle_at = SteadyClock::now();
+    if (busy_poll.wanted(idle_at) && poll_for_a_while(context, busy_poll)) continue;
     if (context.stopped()) break;
     const auto slept_at = SteadyClock::now();
     if (context.run_one() == 0) break;
-    traffic = SteadyClock::now() - slept_at < kTrafficFactor * busy_poll;
+    busy_poll.slept(SteadyClock::now() - slept_at);
   }
 }
 

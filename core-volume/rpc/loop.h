@@ -11,8 +11,8 @@ namespace polder {
 
 /// Runs `context` until it is stopped or out of work. Waking an idle CPU can cost more than a whole round
 /// trip between two processes, so after work was done the loop looks again for up to `busy_poll` (giving the
-/// CPU to others meanwhile) before it sleeps. It does so only while events come often: an idle process
-/// sleeps. Zero: always sleep at once.
+/// CPU to others meanwhile) before it sleeps. It does so only while events come often and nobody else needs
+/// the CPU (core-volume/rpc/busy_poll.h): an idle process sleeps. Zero: always sleep at once.
 void run_loop(boost::asio::io_context& context, std::chrono::microseconds busy_poll);
 
 }  // namespace polder

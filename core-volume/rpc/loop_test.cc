@@ -8,6 +8,8 @@
 #include <boost/asio/post.hpp>
 #include <thread>
 
+#include "core-volume/rpc/busy_poll.h"
+
 namespace polder {
 namespace {
 
@@ -36,6 +38,41 @@ TEST_P(LoopTest, EndsWhenOutOfWork) {
   });
   run_loop(context, std::chrono::microseconds(GetParam()));
   EXPECT_EQ(done, 2);
+}
+
+TEST(BusyPollTest, OnlyWhileEventsComeOften) {
+  using namespace std::chrono_literals;
+  const BusyPoll::Time now(1s);
+  BusyPoll poll(50us);
+  EXPECT_FALSE(poll.wanted(now)) << "nothing has come yet";
+  poll.slept(900us);
+  EXPECT_TRUE(poll.wanted(now));
+  poll.slept(2ms);
+  EXPECT_FALSE(poll.wanted(now));
+  BusyPoll off(0us);
+  off.slept(0us);
+  EXPECT_FALSE(off.wanted(now));
+}
+
+TEST(BusyPollTest, SleepsWhileOthersNeedTheCpuAndLooksAgainNowAndThen) {
+  using namespace std::chrono_literals;
+  BusyPoll::Time now(1s);
+  BusyPoll poll(50us);
+  poll.slept(100us);
+  EXPECT_TRUE(poll.yielded(100us, now)) << "whoever waits for our answer ran a little";
+  EXPECT_TRUE(poll.wanted(now));
+  for (auto pause : {10ms, 20ms, 40ms}) {
+    EXPECT_FALSE(poll.yielded(3ms, now));
+    EXPECT_FALSE(poll.wanted(now + pause - 1ms));
+    now += pause;
+    EXPECT_TRUE(poll.wanted(now));
+  }
+  for (int i = 0; i < 20; ++i) (void)poll.yielded(3ms, now);
+  EXPECT_FALSE(poll.wanted(now + 900ms));
+  EXPECT_TRUE(poll.wanted(now + 1s));
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(poll.yielded(1us, now));
+  EXPECT_FALSE(poll.yielded(3ms, now));
+  EXPECT_TRUE(poll.wanted(now + 10ms)) << "forgiven";
 }
 
 INSTANTIATE_TEST_SUITE_P(BusyPoll, LoopTest, testing::Values(0, 50));

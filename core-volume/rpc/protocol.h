@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The numbers that both ends of the rpc agree on: frame types, version, limits. docs/formats/wire.md.
 #pragma once
+#include <chrono>
 #include <cstdint>
 
 #include "core-volume/rpc/frame.h"
@@ -28,6 +29,8 @@ constexpr std::uint32_t kRpcXattrList_bytes_max = 1u << 20;
 constexpr std::uint32_t kRpcInFlightMax = 1024;  // requests of one session without a reply
 constexpr std::uint32_t kRpcErrorContext_bytes_max = 1024;
 constexpr std::size_t kRpcToken_bytes = 16;
+/// What nobody waits for (releases and their replies) goes with the next frame, at the latest after this.
+constexpr std::chrono::milliseconds kRpcAlongMax(5);
 
 /// 64 KiB of slack over the data: room for the description of replayed records.
 constexpr FrameFormat kRpcFormat{.magic = 0x31524450,  // "PDR1"

@@ -52,6 +52,55 @@ TEST_F(RpcServerTest, RefusalsSayWhy) {
   EXPECT_TRUE(start(options).failed_with(ENOTCONN));
 }
 
+TEST_F(RpcServerTest, ChangesOfNamesBringTheirDirectories) {
+  auto client = world.connect();
+  std::vector<FileAttr> told;
+  client->on_attributes([&](const FileAttr& attr) { told.push_back(attr); });
+  auto made = world.run(mkdir(*client, "d"));
+  ASSERT_TRUE(made);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].gfid, kRoot);
+  EXPECT_EQ(told[0].mtime.tv_nsec, made->mtime.tv_nsec) << "as it is after the change";
+  EXPECT_TRUE(world.run(mkdir(*client, "d")).failed_with(EEXIST));
+  EXPECT_EQ(told.size(), 1U);
+
+  ASSERT_TRUE(world.run(mkdir(*client, "e")));
+  told.clear();
+  ASSERT_TRUE(world.run(client->rename(world.ctx, kRoot, "e", made->gfid, "e", 0)));
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0].gfid, kRoot);
+  EXPECT_EQ(told[1].gfid, made->gfid);
+  told.clear();
+  ASSERT_TRUE(world.run(client->rmdir(world.ctx, made->gfid, "e")));
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].gfid, made->gfid);
+
+  told.clear();
+  world.role = RpcRole::kGeorep;
+  auto applier = world.connect("applier");
+  applier->on_attributes([&](const FileAttr& attr) { told.push_back(attr); });
+  ASSERT_TRUE(world.run(mkdir(*applier, "f")));
+  EXPECT_TRUE(told.empty()) << "geo-replication has no use for them";
+  world.stop(*applier);
+  world.stop(*client);
+}
+
+TEST_F(RpcServerTest, ReleasesGoWithTheNextRequestOrSoon) {
+  auto client = world.connect();
+  auto opened = world.run(create(*client, "f"));
+  auto second = world.run(create(*client, "g"));
+  ASSERT_TRUE(opened && second);
+  ASSERT_TRUE(world.run(client->release(world.ctx, opened->attr.gfid, opened->handle)));
+  world.loop.settle();
+  EXPECT_EQ(world.brick.releases, 0U);
+  ASSERT_TRUE(world.run(client->getattr(world.ctx, kRoot)));
+  EXPECT_EQ(world.brick.releases, 1U) << "before what was asked after it";
+  ASSERT_TRUE(world.run(client->release(world.ctx, second->attr.gfid, second->handle)));
+  world.loop.run_for(2 * kRpcAlongMax);
+  EXPECT_EQ(world.brick.releases, 2U);
+  world.stop(*client);
+}
+
 TEST_F(RpcServerTest, NobodyThereIsSaidAfterTheStartTimeout) {
   world.stop_server();
   auto started = start(world.client_options());

@@ -25,6 +25,13 @@ void answer(RpcServing& s, const Opened& opened) {
   s.reply.set_created(opened.created);
 }
 
+/// After a change of names in it. No answer is no error: the client asks by itself then.
+Task<void> add_directory(RpcServing& s, Gfid directory) {
+  if (s.role == RpcRole::kGeorep) co_return;  // asks for nothing
+  auto attr = co_await ops_of(s).getattr(s.ctx, directory);
+  if (attr) put(s.reply.add_directories(), *attr);
+}
+
 Done serve_lookup(RpcServing& s) {
   const auto& op = s.request.lookup();
   CO_TRY(auto attr, co_await ops_of(s).lookup(s.ctx, gfid_from(op.parent()), op.name()));
@@ -62,46 +69,72 @@ Done serve_statfs(RpcServing& s) {
 Done serve_mknod(RpcServing& s) {
   const auto& op = s.request.mknod();
   const auto object = object_from(op.object());
-  CO_TRY(auto attr, co_await ops_of(s).mknod(s.ctx, gfid_from(op.parent()), op.name(), object));
+  const auto parent = gfid_from(op.parent());
+  CO_TRY(auto attr, co_await ops_of(s).mknod(s.ctx, parent, op.name(), object));
   answer(s, attr);
+  co_await add_directory(s, parent);
   co_return Result<void>();
 }
 
 Done serve_mkdir(RpcServing& s) {
   const auto& op = s.request.mkdir();
   const auto object = object_from(op.object());
-  CO_TRY(auto attr, co_await ops_of(s).mkdir(s.ctx, gfid_from(op.parent()), op.name(), object));
+  const auto parent = gfid_from(op.parent());
+  CO_TRY(auto attr, co_await ops_of(s).mkdir(s.ctx, parent, op.name(), object));
   answer(s, attr);
+  co_await add_directory(s, parent);
   co_return Result<void>();
 }
 
 Done serve_symlink(RpcServing& s) {
   const auto& op = s.request.symlink();
-  CO_TRY(auto attr, co_await ops_of(s).symlink(s.ctx, gfid_from(op.parent()), op.name(), op.target()));
+  const auto parent = gfid_from(op.parent());
+  CO_TRY(auto attr, co_await ops_of(s).symlink(s.ctx, parent, op.name(), op.target()));
   answer(s, attr);
+  co_await add_directory(s, parent);
   co_return Result<void>();
 }
 
 Done serve_create(RpcServing& s) {
   const auto& op = s.request.create();
   const auto object = object_from(op.object());
-  CO_TRY(auto opened,
-         co_await ops_of(s).create(s.ctx, gfid_from(op.parent()), op.name(), object, op.flags()));
+  const auto parent = gfid_from(op.parent());
+  CO_TRY(auto opened, co_await ops_of(s).create(s.ctx, parent, op.name(), object, op.flags()));
   answer(s, opened);
+  co_await add_directory(s, parent);
   co_return Result<void>();
 }
 
 Done serve_link(RpcServing& s) {
   const auto& op = s.request.link();
-  CO_TRY(auto attr, co_await ops_of(s).link(s.ctx, gfid_from(op.gfid()), gfid_from(op.parent()), op.name()));
+  const auto parent = gfid_from(op.parent());
+  CO_TRY(auto attr, co_await ops_of(s).link(s.ctx, gfid_from(op.gfid()), parent, op.name()));
   answer(s, attr);
+  co_await add_directory(s, parent);
+  co_return Result<void>();
+}
+
+Done serve_unlink(RpcServing& s) {
+  const auto parent = gfid_from(s.request.unlink().parent());
+  CO_TRY(co_await ops_of(s).unlink(s.ctx, parent, s.request.unlink().name()));
+  co_await add_directory(s, parent);
+  co_return Result<void>();
+}
+
+Done serve_rmdir(RpcServing& s) {
+  const auto parent = gfid_from(s.request.rmdir().parent());
+  CO_TRY(co_await ops_of(s).rmdir(s.ctx, parent, s.request.rmdir().name()));
+  co_await add_directory(s, parent);
   co_return Result<void>();
 }
 
 Done serve_rename(RpcServing& s) {
   const auto& op = s.request.rename();
-  co_return co_await ops_of(s).rename(s.ctx, gfid_from(op.from_parent()), op.from_name(),
-                                      gfid_from(op.to_parent()), op.to_name(), op.flags());
+  const auto from = gfid_from(op.from_parent()), to = gfid_from(op.to_parent());
+  CO_TRY(co_await ops_of(s).rename(s.ctx, from, op.from_name(), to, op.to_name(), op.flags()));
+  co_await add_directory(s, from);
+  if (to != from) co_await add_directory(s, to);
+  co_return Result<void>();
 }
 
 Done serve_setattr(RpcServing& s) {
@@ -236,9 +269,9 @@ Done route(RpcServing& s) {
     case Op::kLink:
       return serve_link(s);
     case Op::kUnlink:
-      return ops_of(s).unlink(s.ctx, gfid_from(r.unlink().parent()), r.unlink().name());
+      return serve_unlink(s);
     case Op::kRmdir:
-      return ops_of(s).rmdir(s.ctx, gfid_from(r.rmdir().parent()), r.rmdir().name());
+      return serve_rmdir(s);
     case Op::kRename:
       return serve_rename(s);
     case Op::kSetattr:

@@ -98,7 +98,8 @@ class Mount {
     FuseOptions options{.mountpoint = request_.directory,
                         .source = request_.source,
                         .mount_flags = request_.mount_flags,
-                        .root = root};
+                        .root = root,
+                        .attributes = &client};
     if (client.status().read_only) {
       log::info("volume {} is read-only; so is the mount", request_.volume);
       options.mount_flags |= MS_RDONLY;

@@ -69,6 +69,8 @@ class Bridge {
 
   /// An object changed, or a name, by another client's doing.
   void invalidate(const Invalidation& change);
+  /// What a directory became by a change of ours whose answer is about to come (directories.cc).
+  void learn_directory(const FileAttr& attr);
   /// Gives every handle back to the volume: the mount ends while files are open.
   Task<void> release_all();
 
@@ -83,6 +85,10 @@ class Bridge {
     bool direct = false;                     // the kernel does not cache what goes through this handle
     std::vector<std::uint64_t> lock_owners;  // of POSIX locks that were taken through it
   };
+  struct Directory {
+    FileAttr attr;
+    std::chrono::nanoseconds until{0};  // boot time
+  };
   using Lookup = Task<Result<FileAttr>>;
 
   /// The object's gfid, or an ESTALE answer and nil.
@@ -92,6 +98,8 @@ class Bridge {
   void answer_attributes(Request& request, NodeId node, const FileAttr& attr);
   void told_attributes(Inode& inode, const FileAttr& attr);
   void changed_here(NodeId node);
+  bool answer_directory(Request& request, NodeId node);
+  void names_change(NodeId directory) { directories_.erase(directory); }
   fuse_file_info remember_file(Inode& inode, const Opened& opened, int flags);
   Task<void> forget_file(const OpContext& context, NodeId node, std::uint64_t file);
   Task<bool> opened_usable(const OpContext& context, NodeId node, const Opened& opened, int flags);
@@ -106,6 +114,7 @@ class Bridge {
   InodeTable inodes_;
   std::unordered_map<std::uint64_t, OpenFile> files_;
   std::uint64_t next_file_ = 1;
+  std::unordered_map<NodeId, Directory> directories_;
   // Who may hold POSIX locks on what: their next close of the file must release them.
   std::unordered_map<NodeId, std::unordered_set<std::uint64_t>> lock_owners_;
 };

@@ -223,6 +223,43 @@ TEST_F(Coherence, C7_attributes_and_names_are_a_second_old_at_most) {
   EXPECT_EQ(errno_of(access(b("gone").c_str(), F_OK)), ENOENT);
 }
 
+TEST_F(Coherence, C7_a_directory_shows_own_changes_at_once_without_a_question) {
+  mount();
+  ASSERT_EQ(errno_of(mkdir(a("d").c_str(), 0755)), 0);
+  const int asked = counter->calls[OpKind::kGetattr];
+  timespec last = stat_of(a("d")).st_mtim;
+  const auto expect_newer = [&](const char* what) {
+    const struct stat now = stat_of(a("d"));
+    EXPECT_GT(std::pair(now.st_mtim.tv_sec, now.st_mtim.tv_nsec), std::pair(last.tv_sec, last.tv_nsec))
+        << what;
+    EXPECT_EQ(now.st_mtim.tv_nsec, now.st_ctim.tv_nsec);
+    last = now.st_mtim;
+  };
+  const int fd = open(a("d/f").c_str(), O_WRONLY | O_CREAT, 0644);
+  expect_newer("create");
+  close(fd);
+  ASSERT_EQ(errno_of(rename(a("d/f").c_str(), a("d/g").c_str())), 0);
+  expect_newer("rename");
+  ASSERT_EQ(errno_of(symlink("x", a("d/s").c_str())), 0);
+  expect_newer("symlink");
+  ASSERT_EQ(errno_of(unlink(a("d/g").c_str())), 0);
+  expect_newer("unlink");
+  EXPECT_EQ(counter->calls[OpKind::kGetattr], asked) << "they came with the answers";
+  // What was told is not older than what is done: a mode set in between stays.
+  ASSERT_EQ(errno_of(chmod(a("d").c_str(), 0700)), 0);
+  EXPECT_EQ(stat_of(a("d")).st_mode & 07777, 0700U);
+  EXPECT_EQ(errno_of(mkdir(a("d/s").c_str(), 0755)), EEXIST);
+  EXPECT_EQ(stat_of(a("d")).st_mode & 07777, 0700U);
+}
+
+TEST_F(Coherence, C7_what_came_with_a_change_is_believed_no_longer_than_asked_for) {
+  mount(std::chrono::seconds(1), true);
+  ASSERT_EQ(errno_of(mkdir(a("d").c_str(), 0755)), 0);
+  write_file(a("d/f"), "x");  // A has the directory's attributes, and nobody has asked for them yet
+  ASSERT_EQ(errno_of(chmod(b("d").c_str(), 0711)), 0);
+  EXPECT_TRUE(eventually([&] { return (stat_of(a("d")).st_mode & 07777) == 0711; }));
+}
+
 TEST_F(Coherence, C7_invalidations_make_it_prompt) {
   mount(kForEver, true);
   write_file(a("f"), "x");

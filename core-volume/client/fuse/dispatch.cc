@@ -40,8 +40,8 @@ void start_interruptible(bool any_signal, fuse_req_t raw, Operation operation, A
   pending->pid = static_cast<std::uint32_t>(fuse_req_ctx(raw)->pid);
   fuse_req_interrupt_func(raw, on_interrupt, pending.get());
   Request request(raw, pending);
-  pending->task = dispatch.tasks.spawn(dispatch.executor,
-                                       (dispatch.bridge.*operation)(std::move(request), std::move(args)...));
+  pending->task = dispatch.tasks.spawn_now(
+      dispatch.executor, (dispatch.bridge.*operation)(std::move(request), std::move(args)...));
   if (pending->interrupted) act_on_interrupt(dispatch, pending);
 }
 

@@ -153,8 +153,13 @@ Task<void> FuseServer::Impl::receive_all() {
     co_await device->async_wait(asio::posix::stream_descriptor::wait_read,
                                 asio::redirect_error(asio::use_awaitable, failure));
     if (failure) break;  // stop() closed the device
+    // Waiting again finds what has come meanwhile, too: to look for more at once pays only when several
+    // processes are at work.
     int left = kRequestsPerWakeUp;
-    while (left > 0 && receive_one()) --left;
+    while (left > 0 && receive_one()) {
+      --left;
+      if (tasks.size() <= 1) break;
+    }
     if (left == 0) co_await asio::post(executor, asio::use_awaitable);
   }
   ended = true;
@@ -168,10 +173,13 @@ Task<Result<void>> FuseServer::Impl::run() {
     source->on_invalidation([this](const Invalidation& change) {
       if (!ended) bridge.invalidate(change);
     });
+  if (options.attributes != nullptr)
+    options.attributes->on_attributes([this](const FileAttr& attr) { bridge.learn_directory(attr); });
   device.emplace(executor, dup(fuse_session_fd(session)));
   co_await receive_all();
   device.reset();
   if (source != nullptr) source->on_invalidation({});
+  if (options.attributes != nullptr) options.attributes->on_attributes({});
   // What is still under way are releases; anything else has nobody left who waits for it.
   for (int tries = 0; tasks.size() > 0 && tries < kDrainTries; ++tries)
     (void)co_await clock.sleep_for(std::chrono::milliseconds(10));

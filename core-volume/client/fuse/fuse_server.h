@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "core-volume/layer/attribute_source.h"
 #include "core-volume/layer/file_ops.h"
 #include "core-volume/layer/invalidation.h"
 
@@ -23,6 +24,7 @@ struct FuseOptions {
   Gfid root = Gfid::root();       // a directory of the volume
   std::chrono::nanoseconds attribute_timeout = std::chrono::seconds(1);
   std::chrono::nanoseconds entry_timeout = std::chrono::seconds(1);
+  AttributeSource* attributes = nullptr;      // saves questions; outlives the server
   bool invalidate_attributes_at_open = true;  // off only to show in a test what it is for
 };
 

@@ -22,7 +22,7 @@ void Bridge::answer_attributes(Request& request, NodeId node, const FileAttr& at
 
 Task<void> Bridge::getattr(Request request, NodeId node) {
   const Gfid gfid = gfid_or_stale(request, node);
-  if (gfid.is_nil()) co_return;
+  if (gfid.is_nil() || answer_directory(request, node)) co_return;
   auto attr = co_await volume_.getattr(request.context(), gfid);
   if (attr)
     answer_attributes(request, node, *attr);
@@ -39,7 +39,9 @@ Task<void> Bridge::setattr(Request request, NodeId node, SetAttr change) {
     co_await getattr(std::move(request), node);
     co_return;
   }
+  directories_.erase(node);
   auto attr = co_await volume_.setattr(request.context(), gfid, change);
+  directories_.erase(node);
   if (attr)
     answer_attributes(request, node, *attr);
   else
@@ -102,6 +104,7 @@ Task<void> Bridge::setxattr(Request request, NodeId node, std::string key, std::
   if (gfid.is_nil()) co_return;
   inodes_.find(node)->no_capability_until = std::chrono::nanoseconds(0);
   auto done = co_await volume_.setxattr(request.context(), gfid, key, value, flags);
+  directories_.erase(node);
   // Again: a question that the kernel asked meanwhile may have been answered with the state before.
   if (Inode* inode = inodes_.find(node)) inode->no_capability_until = std::chrono::nanoseconds(0);
   changed_here(node);
@@ -112,6 +115,7 @@ Task<void> Bridge::removexattr(Request request, NodeId node, std::string key) {
   const Gfid gfid = gfid_or_stale(request, node);
   if (gfid.is_nil()) co_return;
   auto done = co_await volume_.removexattr(request.context(), gfid, key);
+  directories_.erase(node);
   changed_here(node);
   done ? request.ok() : request.fail(done.error());
 }

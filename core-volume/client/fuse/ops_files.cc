@@ -61,6 +61,7 @@ Task<void> Bridge::create(Request request, NodeId parent, std::string name, NewO
   if (directory.is_nil()) co_return;
   const OpContext context = request.context();
   const auto asked_at = clock_.boot_time();
+  names_change(parent);
   auto opened = co_await volume_.create(context, directory, name, object, flags);
   changed_here(parent);
   if (!opened) {

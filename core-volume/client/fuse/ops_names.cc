@@ -66,6 +66,7 @@ Task<void> Bridge::mknod(Request request, NodeId parent, std::string name, NewOb
   const Gfid directory = gfid_or_stale(request, parent);
   if (directory.is_nil()) co_return;
   const OpContext context = request.context();
+  names_change(parent);
   co_await answer_entry(std::move(request), parent, volume_.mknod(context, directory, name, object));
   changed_here(parent);
 }
@@ -74,6 +75,7 @@ Task<void> Bridge::mkdir(Request request, NodeId parent, std::string name, NewOb
   const Gfid directory = gfid_or_stale(request, parent);
   if (directory.is_nil()) co_return;
   const OpContext context = request.context();
+  names_change(parent);
   co_await answer_entry(std::move(request), parent, volume_.mkdir(context, directory, name, object));
   changed_here(parent);
 }
@@ -82,6 +84,7 @@ Task<void> Bridge::symlink(Request request, NodeId parent, std::string name, std
   const Gfid directory = gfid_or_stale(request, parent);
   if (directory.is_nil()) co_return;
   const OpContext context = request.context();
+  names_change(parent);
   co_await answer_entry(std::move(request), parent, volume_.symlink(context, directory, name, target));
   changed_here(parent);
 }
@@ -92,6 +95,7 @@ Task<void> Bridge::link(Request request, NodeId node, NodeId parent, std::string
   const Gfid directory = gfid_or_stale(request, parent);
   if (directory.is_nil()) co_return;
   const OpContext context = request.context();
+  names_change(parent);
   co_await answer_entry(std::move(request), parent, volume_.link(context, gfid, directory, name));
   changed_here(parent);
 }
@@ -99,6 +103,7 @@ Task<void> Bridge::link(Request request, NodeId node, NodeId parent, std::string
 Task<void> Bridge::unlink(Request request, NodeId parent, std::string name) {
   const Gfid directory = gfid_or_stale(request, parent);
   if (directory.is_nil()) co_return;
+  names_change(parent);
   auto done = co_await volume_.unlink(request.context(), directory, name);
   changed_here(parent);
   done ? request.ok() : request.fail(done.error());
@@ -107,6 +112,7 @@ Task<void> Bridge::unlink(Request request, NodeId parent, std::string name) {
 Task<void> Bridge::rmdir(Request request, NodeId parent, std::string name) {
   const Gfid directory = gfid_or_stale(request, parent);
   if (directory.is_nil()) co_return;
+  names_change(parent);
   auto done = co_await volume_.rmdir(request.context(), directory, name);
   changed_here(parent);
   done ? request.ok() : request.fail(done.error());
@@ -118,6 +124,8 @@ Task<void> Bridge::rename(Request request, NodeId from, std::string from_name, N
   if (from_directory.is_nil()) co_return;
   const Gfid to_directory = gfid_or_stale(request, to);
   if (to_directory.is_nil()) co_return;
+  names_change(from);
+  names_change(to);
   auto done =
       co_await volume_.rename(request.context(), from_directory, from_name, to_directory, to_name, flags);
   changed_here(from);
@@ -132,16 +140,19 @@ void Bridge::changed_here(NodeId node) {
 
 void Bridge::invalidate(const Invalidation& change) {
   if (change.gfid.is_nil() && !change.entry) {
+    directories_.clear();
     for (NodeId node : inodes_.all()) inodes_.find(node)->no_capability_until = std::chrono::nanoseconds(0);
     invalidator->everything();
     return;
   }
   if (const NodeId node = inodes_.node_of(change.gfid)) {
+    directories_.erase(node);
     inodes_.find(node)->no_capability_until = std::chrono::nanoseconds(0);
     invalidator->object(node);
   }
   if (change.entry)
     if (const NodeId parent = inodes_.node_of(change.entry->parent)) {
+      directories_.erase(parent);
       invalidator->entry(parent, change.entry->name);
       invalidator->object(parent);
     }

@@ -28,16 +28,24 @@ namespace {
 
 class NoHook : public Hook {};
 
-/// What the bricks would tell the other mounts of each change that went through one of them.
-class Feed : public Hook, public InvalidationSource {
+/// What the bricks would tell the other mounts of each change that went through one of them, and that one of
+/// the directory.
+class Feed : public Hook, public InvalidationSource, public AttributeSource {
  public:
-  explicit Feed(std::vector<std::shared_ptr<Feed>>& all) : all_(all) {}
+  Feed(std::vector<std::shared_ptr<Feed>>& all, FileOps& brick) : all_(all), brick_(brick) {}
 
   void on_invalidation(std::function<void(const Invalidation&)> listener) override {
     listener_ = std::move(listener);
   }
+  void on_attributes(std::function<void(const FileAttr&)> listener) override {
+    attribute_listener_ = std::move(listener);
+  }
   Task<Result<void>> after(const OpCall& call, const Error* failure) override {
-    if (call.is_change && failure == nullptr) tell_others(call);
+    if (!call.is_change || failure != nullptr) co_return Result<void>();
+    tell_others(call);
+    if (!names_an_entry(call.kind)) co_return Result<void>();
+    auto directory = co_await brick_.getattr(call.ctx, call.gfid);
+    if (directory && attribute_listener_) attribute_listener_(*directory);
     co_return Result<void>();
   }
 
@@ -54,7 +62,9 @@ class Feed : public Hook, public InvalidationSource {
   }
 
   std::vector<std::shared_ptr<Feed>>& all_;
+  FileOps& brick_;
   std::function<void(const Invalidation&)> listener_;
+  std::function<void(const FileAttr&)> attribute_listener_;
 };
 
 std::string make_directory() {
@@ -81,12 +91,13 @@ struct TestVolume::Impl {
 
   void add_mount() {
     auto mount = std::make_unique<Mount>();
-    feeds.push_back(std::make_shared<Feed>(feeds));
+    feeds.push_back(std::make_shared<Feed>(feeds, memory));
     mount->hooked = std::make_unique<HookLayer>(locks, options.hook);
     mount->feeding = std::make_unique<HookLayer>(*mount->hooked, feeds.back());
     FuseOptions fuse{.mountpoint = mount->directory, .source = "test:/memory"};
     fuse.mount_flags = options.mount_flags;
     fuse.attribute_timeout = fuse.entry_timeout = options.timeout;
+    fuse.attributes = feeds.back().get();
     fuse.invalidate_attributes_at_open = options.attributes_at_open;
     InvalidationSource* source = options.invalidations ? feeds.back().get() : nullptr;
     mount->server = std::make_unique<FuseServer>(*mount->feeding, source, *clock, fuse);

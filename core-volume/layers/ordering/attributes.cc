@@ -14,7 +14,7 @@ Task<Result<FileAttr>> OrderingLayer::setattr(const OpContext& ctx, Gfid gfid, c
   const bool truncated = done != nullptr;  // killed between the two records
   Record truncate, setattr;
   auto after = co_await on_worker(
-      seams_.workers, [&] { return setattr_on_worker(ctx, gfid, change, truncated, truncate, setattr); });
+      short_work_, [&] { return setattr_on_worker(ctx, gfid, change, truncated, truncate, setattr); });
   finish(ctx, truncate);
   finish(ctx, setattr);
   co_return after;
@@ -64,8 +64,8 @@ Task<Result<void>> OrderingLayer::change_xattr(const OpContext& ctx, Gfid gfid, 
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (done_before(ctx)) co_return Result<void>();
   Record record;
-  auto changed = co_await on_worker(seams_.workers,
-                                    [&] { return xattr_on_worker(ctx, gfid, key, value, flags, record); });
+  auto changed =
+      co_await on_worker(short_work_, [&] { return xattr_on_worker(ctx, gfid, key, value, flags, record); });
   finish(ctx, record);
   co_return changed;
 }

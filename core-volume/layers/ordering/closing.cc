@@ -186,7 +186,7 @@ Task<Result<void>> OrderingLayer::adopt(Record decided) {
   decided.tx.phase = TxPhase::kDecided;
   decided.index = 0;
   decided.sequence = 0;
-  CO_TRY(co_await on_worker(seams_.workers, [&]() -> Result<void> {
+  CO_TRY(co_await on_worker(short_work_, [&]() -> Result<void> {
     decided.hlc = seams_.hlc.next();
     return commit(decided, {.apply = {}, .hints = {.keep_object = true}, .undo = {}});
   }));

@@ -17,6 +17,7 @@ OrderingLayer::OrderingLayer(Seams& seams, Journal& journal, Store& store, const
       options_(options),
       placement_(placement),
       peers_(peers),
+      short_work_(seams.workers, options.short_work_inline),
       // Handles of different sets differ, as those of different runs do.
       opens_(std::uint64_t{store.identity().set} << 48 | seams.random.next() >> 17) {}
 
@@ -204,7 +205,7 @@ const RetryTable::Done* OrderingLayer::done_before(const OpContext& ctx) const {
 }
 
 Task<Result<FileAttr>> OrderingLayer::attr_on_worker(Gfid gfid) {
-  co_return co_await on_worker(seams_.workers, [&] { return store_.attr(gfid); });
+  co_return co_await on_worker(short_work_, [&] { return store_.attr(gfid); });
 }
 
 }  // namespace polder

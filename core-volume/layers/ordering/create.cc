@@ -52,7 +52,7 @@ Task<Result<FileAttr>> OrderingLayer::make(const OpContext& ctx, Gfid parent, st
     if (!store_.owns(gfid)) co_return FileAttr{.gfid = gfid, .elsewhere = true};
     co_return co_await attr_on_worker(gfid);
   }
-  auto made = co_await on_worker(seams_.workers, [&]() -> Result<FileAttr> {
+  auto made = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
     auto there = store_.lookup(parent, making.entry.name);
     if (there) return Error(EEXIST);
     if (!there.failed_with(ENOENT)) return std::move(there).error();
@@ -158,7 +158,7 @@ Task<Result<Opened>> OrderingLayer::create(const OpContext& ctx, Gfid parent, st
       held.release();
       co_return co_await open_existing(ctx, gfid, flags & ~O_TRUNC, created);
     }
-    auto made = co_await on_worker(seams_.workers, [&]() -> Result<FileAttr> {
+    auto made = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
       auto there = store_.lookup(parent, making.entry.name);
       if (there.failed_with(ENOENT)) return make_on_worker(ctx, making);
       if (there && (flags & O_EXCL)) return Error(EEXIST);

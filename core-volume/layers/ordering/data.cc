@@ -20,8 +20,9 @@ Task<Result<WriteResult>> OrderingLayer::write(const OpContext& ctx, Gfid gfid, 
     CO_TRY(co_await refuse_handle(gfid));
   }
   Record record;
-  auto written = co_await on_worker(seams_.workers,
-                                    [&] { return write_on_worker(ctx, gfid, offset, data, append, record); });
+  auto write = [&] { return write_on_worker(ctx, gfid, offset, data, append, record); };
+  auto written = data.size() <= kShortTransferMax_bytes ? co_await on_worker(short_work_, write)
+                                                        : co_await on_worker(seams_.workers, write);
   finish(ctx, record);
   if (!written && !written.error().maybe_applied()) retries_.forget(ctx.session, ctx.sequence);
   co_return written;

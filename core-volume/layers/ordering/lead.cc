@@ -62,7 +62,7 @@ Task<Result<void>> OrderingLayer::prepare_each(Led& led) {
       CO_TRY(led.held, co_await locks_.lock(keys_here(led.record)));
       led.hidden = hidden_by(led.record);
       hidden_.hide(led.hidden);
-      CO_TRY(facts, co_await on_worker(seams_.workers, [&] { return facts_here(led.record); }));
+      CO_TRY(facts, co_await on_worker(short_work_, [&] { return facts_here(led.record); }));
     } else {
       CO_TRY(auto* other, peer(set));
       led.prepared.insert(set);
@@ -99,7 +99,7 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::decide(const OpContext& ctx
   record.tx.phase = TxPhase::kDecided;
   if (record.kind == RecordKind::kCreate)
     record.state.atime = record.state.mtime = time_from_ns(record.time_ns);
-  auto appended = co_await on_worker(seams_.workers, [&] { return append(record); });
+  auto appended = co_await on_worker(short_work_, [&] { return append(record); });
   if (!appended) {
     co_await give_up(led);
     co_return std::move(appended).error();
@@ -136,7 +136,7 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::carry_out(const OpContext& 
   const auto victim = record.kind == RecordKind::kRename ? record.displaced : record.gfid;
   const bool open = !victim.is_nil() && opens_.is_open(victim);
   auto applied =
-      co_await on_worker(seams_.workers, [&] { return apply_appended(record, {.keep_object = open}); });
+      co_await on_worker(short_work_, [&] { return apply_appended(record, {.keep_object = open}); });
   crash_point("tx/after-apply");
   for (auto other : others)
     if (only_removes(record, *placement_, other)) co_await deliver(record, other, attr);

@@ -27,7 +27,7 @@ Task<Result<FileAttr>> OrderingLayer::link(const OpContext& ctx, Gfid gfid, Gfid
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (done_before(ctx)) co_return co_await attr_on_worker(gfid);
   Record record;
-  auto linked = co_await on_worker(seams_.workers, [&]() -> Result<FileAttr> {
+  auto linked = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
     auto there = store_.lookup(parent, entry.name);
     if (!there && !there.failed_with(ENOENT)) return std::move(there).error();
     TRY(store_.directory_facts(parent));  // refuses one that was removed
@@ -81,7 +81,7 @@ Task<Result<void>> OrderingLayer::remove(const OpContext& ctx, Gfid parent, std:
     removal.open = opens_.is_open(removal.hint.gfid);
     removal.wrong = false;
     Record record;
-    auto removed = co_await on_worker(seams_.workers, [&] { return remove_on_worker(ctx, removal, record); });
+    auto removed = co_await on_worker(short_work_, [&] { return remove_on_worker(ctx, removal, record); });
     if (removal.wrong) continue;
     if (removal.elsewhere != 0) {
       held.release();

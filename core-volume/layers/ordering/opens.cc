@@ -15,7 +15,7 @@ Task<Result<Opened>> OrderingLayer::open(const OpContext& ctx, Gfid gfid, int fl
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (done_before(ctx)) truncate = false;
   Record record;
-  auto attr = co_await on_worker(seams_.workers, [&]() -> Result<FileAttr> {
+  auto attr = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
     TRY(auto before, store_.attr(gfid));
     TRY(check_open(before, flags));
     if (!truncate) return before;
@@ -59,7 +59,7 @@ Task<Result<void>> OrderingLayer::reap(Gfid gfid) {
   Keys keys{object_key(gfid, KeyLocks::Mode::kExclusive)};
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (opens_.is_open(gfid) || !orphans_.contains(gfid)) co_return Result<void>();
-  auto reaped = co_await on_worker(seams_.workers, [&] { return store_.reap(gfid); });
+  auto reaped = co_await on_worker(short_work_, [&] { return store_.reap(gfid); });
   if (reaped) orphans_.erase(gfid);
   co_return reaped;
 }

@@ -20,6 +20,7 @@
 
 #include "base/concurrency.h"
 #include "base/seams.h"
+#include "base/short_work.h"
 #include "changelog/journal/journal.h"
 #include "core-volume/layer/file_ops.h"
 #include "core-volume/layer/invalidation.h"
@@ -39,6 +40,7 @@ struct OrderingOptions {
   nanoseconds maintain_interval = std::chrono::seconds(5);
   nanoseconds orphan_grace = std::chrono::seconds(60);  // after a start, for clients to open them again
   std::uint64_t retry_tail_records = 16384;             // of the log, read at start for the retry table
+  bool short_work_inline = false;  // base/short_work.h: off, every operation goes to the workers
 };
 
 class OrderingLayer final : public FileOps, public InvalidationSource, public SetPeer {
@@ -132,10 +134,14 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
     return transactions_.prepared.size() + transactions_.decisions.size() + transactions_.leading.size();
   }
 
+  /// Where short operations run, and how often they had to leave the loop thread.
+  const ShortWork& short_work() const { return short_work_; }
   /// Whether some session has the object open.
   bool is_open(const Gfid& gfid) const { return opens_.is_open(gfid); }
 
  private:
+  /// Reads and writes of more bytes go to the workers: the loop thread has others to serve.
+  static constexpr std::uint32_t kShortTransferMax_bytes = 64 << 10;
   using Keys = std::vector<KeyLocks::Key>;
   struct Led;  // lead.h
   /// How a record is applied, where it is not just Store::apply(record).
@@ -272,6 +278,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   SetPeers* const peers_;
 
   // The loop thread's.
+  ShortWork short_work_;
   KeyLocks locks_;
   OpenFiles opens_;
   RetryTable retries_;

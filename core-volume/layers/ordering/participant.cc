@@ -80,7 +80,7 @@ Result<std::optional<FileAttr>> OrderingLayer::object_facts(const Gfid& gfid, bo
 }
 
 Task<Result<SetPeer::Shown>> OrderingLayer::peek(EntryName entry) {
-  auto there = co_await on_worker(seams_.workers, [&] { return store_.lookup(entry.parent, entry.name); });
+  auto there = co_await on_worker(short_work_, [&] { return store_.lookup(entry.parent, entry.name); });
   if (there.failed_with(ENOENT)) co_return Shown{};
   if (there.failed_with(ESTALE)) co_return Error(ENOENT);
   if (!there) co_return std::move(there).error();
@@ -88,7 +88,7 @@ Task<Result<SetPeer::Shown>> OrderingLayer::peek(EntryName entry) {
 }
 
 Task<Result<EntryName>> OrderingLayer::parent_of(Gfid directory) {
-  co_return co_await on_worker(seams_.workers, [&] { return store_.parent_of(directory); });
+  co_return co_await on_worker(short_work_, [&] { return store_.parent_of(directory); });
 }
 
 Task<Result<TxFacts>> OrderingLayer::prepare(Record intended, bool tree_only) {
@@ -96,7 +96,7 @@ Task<Result<TxFacts>> OrderingLayer::prepare(Record intended, bool tree_only) {
   intended.tx.locks_tree = tree_only;
   Keys keys = tree_only ? Keys{tree_key()} : keys_here(intended);
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
-  auto facts = co_await on_worker(seams_.workers, [&]() -> Result<TxFacts> {
+  auto facts = co_await on_worker(short_work_, [&]() -> Result<TxFacts> {
     TxFacts known;
     if (!tree_only) {
       TRY(known, facts_here(intended));
@@ -171,7 +171,7 @@ Task<Result<void>> OrderingLayer::apply_echo(const Record& decided) {
   echo.sequence = 0;
   const auto victim = echo.kind == RecordKind::kRename ? echo.displaced : echo.gfid;
   const bool open = !victim.is_nil() && opens_.is_open(victim);
-  CO_TRY(co_await on_worker(seams_.workers, [&]() -> Result<void> {
+  CO_TRY(co_await on_worker(short_work_, [&]() -> Result<void> {
     echo.hlc = seams_.hlc.next();
     return commit(echo, {.apply = {}, .hints = {.keep_object = open}, .undo = {}});
   }));
@@ -208,7 +208,7 @@ Task<void> OrderingLayer::abort(TxId id) {
 
 /// A record that changes nothing on the brick.
 Task<Result<void>> OrderingLayer::log_only(Record& record) {
-  auto logged = co_await on_worker(seams_.workers, [&]() -> Result<void> {
+  auto logged = co_await on_worker(short_work_, [&]() -> Result<void> {
     record.hlc = seams_.hlc.next();
     record.time_ns = record.hlc.ns;
     return commit(record);

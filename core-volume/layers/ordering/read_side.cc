@@ -11,7 +11,7 @@ Task<Result<FileAttr>> OrderingLayer::lookup(const OpContext&, Gfid parent, std:
   if (hidden_.any()) {
     CO_TRY(co_await until_shown(name_key(parent, name).key));
   }
-  auto attr = co_await on_worker(seams_.workers, [&] { return store_.lookup(parent, entry.name); });
+  auto attr = co_await on_worker(short_work_, [&] { return store_.lookup(parent, entry.name); });
   if (attr) hints_.learn(entry, {attr->gfid, attr->is_directory()});
   co_return attr;
 }
@@ -21,7 +21,7 @@ Task<Result<FileAttr>> OrderingLayer::getattr(const OpContext&, Gfid gfid) {
 }
 
 Task<Result<std::string>> OrderingLayer::readlink(const OpContext&, Gfid gfid) {
-  co_return co_await on_worker(seams_.workers, [&] { return store_.readlink(gfid); });
+  co_return co_await on_worker(short_work_, [&] { return store_.readlink(gfid); });
 }
 
 Task<Result<DirectoryPage>> OrderingLayer::readdir(const OpContext&, Gfid gfid, std::uint64_t cookie,
@@ -34,11 +34,11 @@ Task<Result<DirectoryPage>> OrderingLayer::readdir(const OpContext&, Gfid gfid, 
 }
 
 Task<Result<VolumeSpace>> OrderingLayer::statfs(const OpContext&) {
-  co_return co_await on_worker(seams_.workers, [&] { return store_.statfs(); });
+  co_return co_await on_worker(short_work_, [&] { return store_.statfs(); });
 }
 
 Task<Result<std::string>> OrderingLayer::getxattr(const OpContext&, Gfid gfid, std::string_view key) {
-  co_return co_await on_worker(seams_.workers, [&]() -> Result<std::string> {
+  co_return co_await on_worker(short_work_, [&]() -> Result<std::string> {
     TRY(store_.attr(gfid));
     TRY(check_xattr_key(key));
     return store_.get_xattr(gfid, std::string(key));
@@ -46,7 +46,7 @@ Task<Result<std::string>> OrderingLayer::getxattr(const OpContext&, Gfid gfid, s
 }
 
 Task<Result<std::vector<std::string>>> OrderingLayer::listxattr(const OpContext&, Gfid gfid) {
-  co_return co_await on_worker(seams_.workers, [&] { return store_.list_xattr(gfid); });
+  co_return co_await on_worker(short_work_, [&] { return store_.list_xattr(gfid); });
 }
 
 /// EBADF, unless something more telling is wrong with the object.
@@ -62,12 +62,16 @@ Task<Result<Buffer>> OrderingLayer::read(const OpContext& ctx, Gfid gfid, Handle
   if (!inside && !opens_.has(ctx.session, gfid, handle)) {
     CO_TRY(co_await refuse_handle(gfid));
   }
+  if (length <= kShortTransferMax_bytes && short_work_.runs_here()) {
+    auto cached = co_await on_worker(short_work_, [&] { return store_.read_cached(gfid, offset, length); });
+    if (!cached.failed_with(EAGAIN)) co_return cached;
+  }
   co_return co_await on_worker(seams_.workers, [&] { return store_.read(gfid, offset, length); });
 }
 
 Task<Result<std::uint64_t>> OrderingLayer::seek(const OpContext&, Gfid gfid, std::uint64_t offset,
                                                 int whence) {
-  co_return co_await on_worker(seams_.workers, [&] { return store_.seek(gfid, offset, whence); });
+  co_return co_await on_worker(short_work_, [&] { return store_.seek(gfid, offset, whence); });
 }
 
 Task<Result<FileLock>> OrderingLayer::test_lock(const OpContext&, Gfid, const FileLock&) {

@@ -50,8 +50,7 @@ Task<Result<void>> OrderingLayer::rename(const OpContext& ctx, Gfid from_parent,
     renaming.target_open = opens_.is_open(renaming.target.gfid);
     renaming.wrong = false;
     Record record;
-    auto renamed =
-        co_await on_worker(seams_.workers, [&] { return rename_on_worker(ctx, renaming, record); });
+    auto renamed = co_await on_worker(short_work_, [&] { return rename_on_worker(ctx, renaming, record); });
     if (renaming.wrong) continue;
     if (renaming.across) {
       held.release();

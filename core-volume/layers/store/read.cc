@@ -240,6 +240,14 @@ Result<Buffer> Store::read(const Gfid& gfid, std::uint64_t offset, std::uint32_t
   return buffer;
 }
 
+Result<Buffer> Store::read_cached(const Gfid& gfid, std::uint64_t offset, std::uint32_t length) {
+  TRY(auto fd, shared_file(gfid));
+  auto buffer = Buffer::allocate(length);
+  TRY(auto size, disk_.pread_cached(fd->fd(), buffer.writable(), offset));
+  buffer.truncate(size);
+  return buffer;
+}
+
 Result<std::uint64_t> Store::seek(const Gfid& gfid, std::uint64_t offset, int whence) {
   TRY(auto fd, shared_file(gfid));
   return disk_.seek(fd->fd(), offset, whence);

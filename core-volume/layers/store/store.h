@@ -96,6 +96,8 @@ class Store {
   Result<std::vector<std::string>> list_xattr(const Gfid& gfid);
   Result<VolumeSpace> statfs();
   Result<Buffer> read(const Gfid& gfid, std::uint64_t offset, std::uint32_t length);
+  /// The same without waiting for the disk: EAGAIN unless the page cache has all of it.
+  Result<Buffer> read_cached(const Gfid& gfid, std::uint64_t offset, std::uint32_t length);
   Result<std::uint64_t> seek(const Gfid& gfid, std::uint64_t offset, int whence);
 
   // Changing. An error leaves the record to be applied again, or undone by another one.

@@ -77,6 +77,7 @@ class Group:
         """Runs a command in the group, its output in the log. Daemons that it leaves behind stay in the group."""
         words = ["sh", "-c", 'echo $$ > "$0" && exec "$@"', self.path / "cgroup.procs", *command]
         with open(log, "ab") as output:
+            begin = output.tell()
             process = subprocess.Popen([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                        env={**CLEAN_ENVIRONMENT, **(environment or {})}, start_new_session=True)
         if not wait:
@@ -86,7 +87,7 @@ class Group:
         except subprocess.TimeoutExpired as error:
             raise Failed(f"{' '.join(map(str, command))}: no end after {timeout} s; see {log}") from error
         if status != 0:
-            tail = " | ".join(Path(log).read_text(errors="replace").splitlines()[-3:])
+            tail = " | ".join(Path(log).read_bytes()[begin:].decode(errors="replace").splitlines()[-3:])
             raise Failed(f"{' '.join(map(str, command))}: status {status}: {tail}")
         return process
 

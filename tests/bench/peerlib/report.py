@@ -78,36 +78,40 @@ def table(head, lines):
 
 
 def main_table(rows, subjects):
-    head = ["", "unit", *subjects, "of passthrough", "to gluster", "to moosefs", ""]
+    others = [(other, title, form) for other, title, form in
+              [("passthrough", "of passthrough", percent), ("gluster", "to gluster", times), ("moosefs", "to moosefs", times)]
+              if other in subjects and "polder" in subjects]
     lines = []
     for row in rows:
         lines.append([f"{row['row']}, {row['threads']}", row["unit"], *(number(row["rate"][s]) for s in subjects),
-                      against(row["ratio"]["passthrough"], row["floor"]["passthrough"], percent),
-                      against(row["ratio"]["gluster"], row["floor"]["gluster"], times),
-                      against(row["ratio"]["moosefs"], row["floor"]["moosefs"], times),
+                      *(against(row["ratio"][other], row["floor"][other], form) for other, _, form in others),
                       "short" if set(row["short"]) - {"cpu"} else ""])
     for row in rows:
-        lines.append([f"CPU: {row['row']}, {row['threads']}", "µs/MiB" if row["unit"] == "MiB/s" else "µs/op", *(number(row["cpu_us"][s]) for s in subjects), "",
-                      against(row["cpu_to_gluster"], CPU_TO_GLUSTER_MAX, times, less_is_better=True), "",
+        cpu = {"gluster": against(row["cpu_to_gluster"], CPU_TO_GLUSTER_MAX, times, less_is_better=True)}
+        lines.append([f"CPU: {row['row']}, {row['threads']}", "µs/MiB" if row["unit"] == "MiB/s" else "µs/op",
+                      *(number(row["cpu_us"][s]) for s in subjects), *(cpu.get(other, "") for other, _, _ in others),
                       "short" if "cpu" in row["short"] else ""])
-    return table(head, lines)
+    return table(["", "unit", *subjects, *(title for _, title, _ in others), ""], lines)
 
 
 def sets_rows(figures, counts):
-    for name in SETS_ROWS:
-        both = figures.get((name, 1))
+    names = [f"sets{count}" for count in counts]
+    for row in SETS_ROWS:
+        both = figures.get((row, 1))
         if both is None:
             continue
-        few, many = (both.median(f"sets{count}") for count in counts)
+        few, many = map(both.median, names)
         kept = many / few if few and many else None
-        yield {"row": name, "rate": {str(counts[0]): few, str(counts[1]): many}, "ratio": kept, "floor": SETS_MIN,
+        yield {"row": row, "rate": {name: both.median(name) for name in names},
+               "cpu_us": {name: both.median_cpu(name) for name in names}, "ratio": kept, "floor": SETS_MIN,
                "short": judge(kept, SETS_MIN) is False}
 
 
 def sets_table(rows, counts):
-    return table(["1 thread", *(f"{count} sets/s" for count in counts), "ratio", ""],
-                 [[row["row"], *(number(row["rate"][str(count)]) for count in counts),
-                   against(row["ratio"], row["floor"], times), "short" if row["short"] else ""] for row in rows])
+    names = [f"sets{count}" for count in counts]
+    head = ["1 thread", *(f"{count} sets/s" for count in counts), "ratio", *(f"CPU {count}, µs/op" for count in counts), ""]
+    return table(head, [[row["row"], *(number(row["rate"][name]) for name in names), against(row["ratio"], row["floor"], times),
+                         *(number(row["cpu_us"][name]) for name in names), "short" if row["short"] else ""] for row in rows])
 
 
 def memory_rows(memory):

@@ -115,8 +115,10 @@ class Polder(Subject):
             (self.path / directory).mkdir()
         daemon = [BIN / "polderd", "--cluster", "bench", "--state-dir", self.path / "state", "--run-dir", self.path / "run",
                   "--foreground"]
-        self.run_inside(*daemon, wait=False)
-        machine.wait_for(f"polderd, see {self.log}", (self.path / "run/admin.sock").exists)
+        process = self.run_inside(*daemon, wait=False)
+        machine.wait_for("polderd", lambda: (self.path / "run/admin.sock").exists() or process.poll() is not None)
+        if process.poll() is not None:
+            raise Failed(f"polderd ended: {self.log.read_text(errors='replace')[-400:].strip()}")
         self.polder("cluster", "init", "--name", "bench", "--listen", f"{self.address}:24117")
 
     def run_inside(self, *words, wait=True):
@@ -127,8 +129,8 @@ class Polder(Subject):
     def polder(self, *words):
         self.run_inside("polder", *words)
 
-    def make_volume(self, volume, bricks):
-        self.polder("volume", "create", volume, *(f"{self.address}:{brick}" for brick in bricks))
+    def make_volume(self, volume, bricks, *force):
+        self.polder("volume", "create", volume, *(f"{self.address}:{brick}" for brick in bricks), *force)
         self.polder("volume", "start", volume)
 
     def mount(self):
@@ -166,7 +168,7 @@ class Sets(Polder):
     def start(self):
         self.start_daemon()
         under = self.work.make_xfs(f"{self.name}.under")
-        self.make_volume("data", [under / f"brick{number}" for number in range(self.count)])
+        self.make_volume("data", [under / f"brick{number}" for number in range(self.count)], "force")
 
 
 class Gluster(Subject):

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "base/short_work.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "base/on_worker.h"
+#include "tests/support/loop.h"
+
+namespace polder {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct ShortWorkTest : testing::Test {
+  std::unique_ptr<Workers> workers = make_thread_workers(1);
+  RealLoop loop;
+
+  std::thread::id where(ShortWork& work) {
+    return loop.run_until_done(on_worker(work, [] { return std::this_thread::get_id(); }));
+  }
+};
+
+TEST_F(ShortWorkTest, RunsOnTheLoopThreadWhereItIsEnabled) {
+  ShortWork on(*workers, true);
+  EXPECT_EQ(where(on), std::this_thread::get_id());
+  ShortWork off(*workers, false);
+  EXPECT_NE(where(off), std::this_thread::get_id());
+  for (int i = 0; i < 100'000; ++i) off.took_there(1us);
+  EXPECT_FALSE(off.runs_here()) << "however short its jobs are";
+  auto simulated = make_inline_workers();
+  EXPECT_FALSE(ShortWork(*simulated, true).runs_here()) << "it would depend on the machine's time";
+}
+
+TEST_F(ShortWorkTest, MeasuresWhatItRuns) {
+  ShortWork work(*workers, true);
+  loop.run_until_done(on_worker(work, [] { return std::this_thread::sleep_for(30ms), 0; }));
+  EXPECT_FALSE(work.runs_here());
+  EXPECT_NE(where(work), std::this_thread::get_id());
+  for (int i = 0; i < 10'000 && !work.runs_here(); ++i) where(work);
+  EXPECT_TRUE(work.runs_here()) << "short jobs on the worker bring it back";
+}
+
+TEST_F(ShortWorkTest, ASliceOfSomebodyElsesIsForgivenASlowDiskIsNot) {
+  ShortWork work(*workers, true);
+  for (int i = 0; i < 1000; ++i) work.took_here(i % 100 == 0 ? 4ms : 20us);
+  EXPECT_TRUE(work.runs_here());
+  for (int i = 0; i < 100 && work.runs_here(); ++i) work.took_here(i % 4 == 0 ? 4ms : 20us);
+  EXPECT_FALSE(work.runs_here());
+}
+
+TEST_F(ShortWorkTest, ADiskThatIsSlowAgainSoonIsTrustedLess) {
+  ShortWork work(*workers, true);
+  auto jobs_until_it_is_back = [&] {
+    work.took_here(1s);
+    EXPECT_FALSE(work.runs_here());
+    int jobs = 0;
+    for (; !work.runs_here(); ++jobs) work.took_there(jobs == 100 ? 5ms : 10us);
+    return jobs;
+  };
+  EXPECT_EQ(jobs_until_it_is_back(), 101 + 256);
+  EXPECT_EQ(jobs_until_it_is_back(), 101 + 512);
+  EXPECT_EQ(jobs_until_it_is_back(), 101 + 1024);
+  for (int i = 0; i < 16384; ++i) work.took_here(10us);
+  EXPECT_EQ(jobs_until_it_is_back(), 101 + 256);
+  EXPECT_EQ(work.exiles(), 4U);
+}
+
+}  // namespace
+}  // namespace polder
