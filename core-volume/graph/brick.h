@@ -23,8 +23,9 @@ struct BrickConfig {
   Gfid brick;        // expected; nil: likewise
   std::uint64_t term = 1;
   std::size_t open_files = 1024;
-  /// Clients claim their locks again before others get any: only after a start that follows an earlier one.
-  nanoseconds lock_grace = std::chrono::seconds(10);
+  /// How long others wait for locks after a start that follows an earlier one. None: the rpc server knows
+  /// whose locks are still to be claimed, and waits for exactly those.
+  nanoseconds lock_grace{};
   JournalOptions journal;
   OrderingOptions ordering;
   /// Of a volume of several sets; both outlive the brick. Null: it has everything.

@@ -9,6 +9,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "core-volume/layer/brick_xattrs.h"
+
 namespace polder {
 
 namespace {
@@ -194,6 +196,8 @@ Result<XattrPlan> plan_set_acl(const XattrFacts& facts, std::string_view key, st
 Result<XattrPlan> plan_setxattr(const XattrFacts& facts, std::string_view key, std::string_view value,
                                 int flags) {
   TRY(check_xattr_change(facts.object, key));
+  // A copy from XFS brings them; the ACL itself comes under its own name.
+  if (is_brick_acl(key)) return XattrPlan{.value = std::nullopt, .mode = facts.object.mode, .nothing = true};
   if (flags & ~(XATTR_CREATE | XATTR_REPLACE)) return Error(EINVAL).with("setxattr with flags {:#x}", flags);
   if (value.size() > kXattrValueMax_bytes) return Error(E2BIG);
   if (is_acl_key(key)) return plan_set_acl(facts, key, value);  // Linux ignores the flags here

@@ -17,13 +17,17 @@ bool poll_for_a_while(boost::asio::io_context& context, BusyPoll& busy_poll) {
   auto now = SteadyClock::now();
   const auto until = now + busy_poll.length();
   do {
-    if (context.poll() > 0) return true;
+    if (context.poll() > 0) {
+      busy_poll.looked(true, now);
+      return true;
+    }
     if (context.stopped()) return false;
     const auto offered_at = SteadyClock::now();
     sched_yield();
     now = SteadyClock::now();
     if (!busy_poll.yielded(now - offered_at, now)) return context.poll() > 0;
   } while (now < until);
+  busy_poll.looked(false, now);
   return false;
 }
 

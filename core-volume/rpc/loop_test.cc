@@ -70,9 +70,21 @@ TEST(BusyPollTest, SleepsWhileOthersNeedTheCpuAndLooksAgainNowAndThen) {
   for (int i = 0; i < 20; ++i) (void)poll.yielded(3ms, now);
   EXPECT_FALSE(poll.wanted(now + 900ms));
   EXPECT_TRUE(poll.wanted(now + 1s));
-  for (int i = 0; i < 20; ++i) EXPECT_TRUE(poll.yielded(1us, now));
+  for (int i = 0; i < 20; ++i) poll.looked(true, now);
   EXPECT_FALSE(poll.yielded(3ms, now));
   EXPECT_TRUE(poll.wanted(now + 10ms)) << "forgiven";
+}
+
+TEST(BusyPollTest, SleepsWhenLooksAreInVain) {
+  using namespace std::chrono_literals;
+  const BusyPoll::Time now(1s);
+  BusyPoll poll(50us);
+  poll.slept(100us);
+  for (int i = 0; i < 100; ++i) poll.looked(i % 4 == 3, now);
+  EXPECT_TRUE(poll.wanted(now)) << "now and then is often enough";
+  for (int i = 0; i < 4; ++i) poll.looked(false, now);
+  EXPECT_FALSE(poll.wanted(now + 9ms));
+  EXPECT_TRUE(poll.wanted(now + 10ms));
 }
 
 INSTANTIATE_TEST_SUITE_P(BusyPoll, LoopTest, testing::Values(0, 50));

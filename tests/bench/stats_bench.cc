@@ -3,10 +3,9 @@
 // and without it; and the table of hot files for itself.
 #include <benchmark/benchmark.h>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include "base/concurrency.h"
 #include "base/coro.h"
 #include "base/hlc.h"
 #include "base/random.h"
@@ -56,7 +55,8 @@ struct World {
       std::size_t next = 0;
       for (auto _ : state) co_await body(files[next++ % files.size()]);
     };
-    asio::co_spawn(loop, all(), asio::detached);
+    TaskGroup group("benchmark");
+    group.spawn(loop.get_executor(), all());
     loop.run();
   }
 };

@@ -98,8 +98,9 @@ Task<Result<json::value>> status(Daemon& daemon, const AdminRequest& request) {
     const auto specs = (*use)->info.bricks;
     for (const auto& spec : specs) {
       auto brick = use->stack().brick(spec.set);
-      auto shown = brick ? co_await brick_status(daemon, *use, {std::make_shared<const BrickSpec>(spec), brick})
-                         : offline(spec, use->stack().failures());
+      auto shown = brick
+                       ? co_await brick_status(daemon, *use, {std::make_shared<const BrickSpec>(spec), brick})
+                       : offline(spec, use->stack().failures());
       bricks.push_back(std::move(shown));
     }
     if (!section.empty()) {

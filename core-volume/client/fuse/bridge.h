@@ -2,6 +2,7 @@
 // Bridge: one coroutine for each operation of the kernel, which asks the volume and answers. Knows nothing
 // of the session's file descriptor: fuse_server.cc receives, dispatch.cc calls these. Loop thread only.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -77,6 +78,8 @@ class Bridge {
   InodeTable& inodes() { return inodes_; }
   std::size_t open_files() const { return files_.size(); }
   std::unique_ptr<Invalidator> invalidator;
+  /// Starts what must be done though nobody waits for it any more. Set by the server, too.
+  std::function<void(Task<void>)> background;
 
  private:
   struct OpenFile {
@@ -107,6 +110,10 @@ class Bridge {
   Task<void> unlock(const OpContext& context, NodeId node, Gfid gfid, FileLock::Kind kind,
                     std::uint64_t owner);
   bool take_lock_owner(NodeId node, std::uint64_t owner);
+  struct Unlocking;
+  Task<void> unlock_and_tell(OpContext context, NodeId node, Gfid gfid, std::uint64_t owner,
+                             std::shared_ptr<Unlocking> unlocking);
+  Task<void> drop_set_group_id(const Request& request, Gfid gfid);
 
   FileOps& volume_;
   Clock& clock_;

@@ -169,6 +169,7 @@ Task<void> FuseServer::Impl::receive_all() {
 Task<Result<void>> FuseServer::Impl::run() {
   executor = co_await asio::this_coro::executor;
   bridge.invalidator = std::make_unique<Invalidator>(session, bridge.inodes(), tasks, executor, *workers);
+  bridge.background = [this](Task<void> task) { tasks.spawn(executor, std::move(task)); };
   if (source != nullptr)
     source->on_invalidation([this](const Invalidation& change) {
       if (!ended) bridge.invalidate(change);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Attributes, extended attributes, free space.
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "base/coro.h"
+#include "base/log.h"
 #include "core-volume/client/fuse/bridge.h"
 #include "core-volume/client/fuse/fuse_server.h"
+#include "core-volume/layer/posix_acl.h"
 
 namespace polder {
 
@@ -104,11 +107,27 @@ Task<void> Bridge::setxattr(Request request, NodeId node, std::string key, std::
   if (gfid.is_nil()) co_return;
   inodes_.find(node)->no_capability_until = std::chrono::nanoseconds(0);
   auto done = co_await volume_.setxattr(request.context(), gfid, key, value, flags);
+  if (done && key == kAclAccess) co_await drop_set_group_id(request, gfid);
   directories_.erase(node);
   // Again: a question that the kernel asked meanwhile may have been answered with the state before.
   if (Inode* inode = inodes_.find(node)) inode->no_capability_until = std::chrono::nanoseconds(0);
   changed_here(node);
   done ? request.ok() : request.fail(done.error());
+}
+
+// Whoever sets the ACL of a file of a group that is not theirs takes its set-group-id bit away. The kernel's
+// own file systems do that; FUSE leaves it to us.
+Task<void> Bridge::drop_set_group_id(const Request& request, Gfid gfid) {
+  const OpContext context = request.context();
+  if (context.uid == 0) co_return;
+  auto attr = co_await volume_.getattr(context, gfid);
+  if (!attr || !S_ISREG(attr->mode) || (attr->mode & S_ISGID) == 0 || request.is_in_group(attr->gid))
+    co_return;
+  SetAttr change;
+  change.fields = SetAttr::kMode;
+  change.mode = attr->mode & 07777 & ~static_cast<std::uint32_t>(S_ISGID);
+  auto done = co_await volume_.setattr(context, gfid, change);
+  if (!done) log::warning("set-group-id bit of {}: {}", gfid.hex(), done.error().message());
 }
 
 Task<void> Bridge::removexattr(Request request, NodeId node, std::string key) {

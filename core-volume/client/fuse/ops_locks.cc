@@ -3,11 +3,17 @@
 // tells us of each close (FLUSH) and of the last one of a file description (RELEASE).
 #include <algorithm>
 
+#include "base/concurrency.h"
 #include "base/coro.h"
 #include "base/log.h"
 #include "core-volume/client/fuse/bridge.h"
 
 namespace polder {
+
+struct Bridge::Unlocking {
+  bool done = false;
+  Event changed;
+};
 
 namespace {
 
@@ -62,12 +68,28 @@ Task<void> Bridge::set_lock(Request request, NodeId node, std::uint64_t file, Fi
 // Every close(2). There is nothing to write back, so it costs no round trip unless this process has POSIX
 // locks on the file: closing any of its descriptors releases them. (ENOSYS, which would stop the kernel from
 // asking, is for the life of the mount: locks taken later would then never be released.)
+//
+// A process that was killed is not kept waiting: its signal cancels this task. Its locks must go all the
+// same, or others would wait for a dead process for ever; so a task of its own releases them.
 Task<void> Bridge::flush(Request request, NodeId node, std::uint64_t lock_owner) {
   const Gfid gfid = gfid_or_stale(request, node);
   if (gfid.is_nil()) co_return;
-  if (take_lock_owner(node, lock_owner))
-    co_await unlock(request.context(), node, gfid, FileLock::Kind::kPosix, lock_owner);
+  if (take_lock_owner(node, lock_owner)) {
+    auto unlocking = std::make_shared<Unlocking>();
+    background(unlock_and_tell(request.context(), node, gfid, lock_owner, unlocking));
+    while (!unlocking->done) {
+      auto waited = co_await unlocking->changed.wait();
+      if (!waited) break;
+    }
+  }
   request.ok();
+}
+
+Task<void> Bridge::unlock_and_tell(OpContext context, NodeId node, Gfid gfid, std::uint64_t owner,
+                                   std::shared_ptr<Unlocking> unlocking) {
+  co_await unlock(context, node, gfid, FileLock::Kind::kPosix, owner);
+  unlocking->done = true;
+  unlocking->changed.notify_all();
 }
 
 bool Bridge::take_lock_owner(NodeId node, std::uint64_t owner) {

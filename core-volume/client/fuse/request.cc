@@ -3,6 +3,9 @@
 
 #include <sys/sysmacros.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "base/log.h"
 
 namespace polder {
@@ -17,6 +20,15 @@ Request::Request(fuse_req_t raw, std::shared_ptr<const void> until_answered)
 
 Request::~Request() {
   if (raw_ != nullptr) fail(EINTR);
+}
+
+bool Request::is_in_group(std::uint32_t gid) const {
+  if (context_.gid == gid) return true;
+  constexpr int kGroupsMax = 65536;  // NGROUPS_MAX
+  std::vector<gid_t> groups(kGroupsMax);
+  const int count = raw_ == nullptr ? -1 : fuse_req_getgroups(raw_, kGroupsMax, groups.data());
+  groups.resize(static_cast<std::size_t>(std::clamp(count, 0, kGroupsMax)));
+  return std::ranges::find(groups, gid) != groups.end();
 }
 
 bool Request::fail(int code) {

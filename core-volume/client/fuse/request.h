@@ -26,6 +26,8 @@ class Request {
 
   /// Who asks; good as long as the request object, answered or not.
   const OpContext& context() const { return context_; }
+  /// Whether the asking process has this group, as its own or as a supplementary one. Before the answer.
+  bool is_in_group(std::uint32_t gid) const;
 
   // The answers. False: the kernel does not want it any more (the caller was killed), so what the answer
   // would have given to the kernel — a look-up, a handle — still belongs to this side.

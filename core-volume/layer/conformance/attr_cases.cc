@@ -274,6 +274,14 @@ TEST_P(Conformance, PrivateXattrsDoNotExist) {
   EXPECT_THAT(must(c.listxattr(file)), IsEmpty());
 }
 
+TEST_P(Conformance, XattrsInWhichXfsShowsAclsAreNotThere) {
+  const Gfid file = c.file(root, "f");
+  must(c.setxattr(file, "trusted.SGI_ACL_FILE", "from a copy of an XFS tree"));
+  EXPECT_EQ(code_of(c.getxattr(file, "trusted.SGI_ACL_FILE")), ENODATA);
+  EXPECT_EQ(code_of(c.removexattr(file, "trusted.SGI_ACL_FILE")), ENODATA);
+  EXPECT_THAT(must(c.listxattr(file)), IsEmpty());
+}
+
 TEST_P(Conformance, AttributesOfWhatIsGone) {
   const Gfid file = c.file(root, "f");
   must(c.unlink(root, "f"));

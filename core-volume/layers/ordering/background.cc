@@ -9,7 +9,11 @@ namespace polder {
 Task<Result<void>> OrderingLayer::start() {
   std::vector<Gfid> found;
   CO_TRY(co_await on_worker(seams_.workers, [&]() -> Result<void> {
-    TRY(recover().with("recover brick {}", store_.path()));
+    auto reserved = reserve_.refill();
+    if (!reserved) log::warning("reserve of brick {}: {}", store_.path(), reserved.error().message());
+    auto recovered = recover();
+    if (recovered.failed_with(ENOSPC) && reserve_.release()) recovered = recover();
+    TRY(std::move(recovered).with("recover brick {}", store_.path()));
     TRY(found, store_.orphans());
     return {};
   }));
@@ -58,6 +62,7 @@ Task<void> OrderingLayer::maintain_loop() {
     });
     auto moved = co_await move_transaction_cursor();
     if (!moved) log::warning("log of brick {}: {}", store_.path(), moved.error().message());
+    co_await heal();
     if (dirty_) appended_.notify_all();  // by an operation that failed, and so told nobody
     if (!maintained) log::warning("log of brick {}: {}", store_.path(), maintained.error().message());
   }

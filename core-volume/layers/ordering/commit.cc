@@ -19,7 +19,8 @@ OrderingLayer::OrderingLayer(Seams& seams, Journal& journal, Store& store, const
       peers_(peers),
       short_work_(seams.workers, options.short_work_inline),
       // Handles of different sets differ, as those of different runs do.
-      opens_(std::uint64_t{store.identity().set} << 48 | seams.random.next() >> 17) {}
+      opens_(std::uint64_t{store.identity().set} << 48 | seams.random.next() >> 17),
+      reserve_(seams.disk, store.path()) {}
 
 OrderingLayer::~OrderingLayer() = default;
 
@@ -62,10 +63,8 @@ Record OrderingLayer::begin(const OpContext& ctx, RecordKind kind, const Gfid& g
 Result<void> OrderingLayer::append(Record& record) {
   if (abandoned_) return Error(EIO).with("brick {} is being taken down", store_.path());
   if (auto at = broken_at_.load())
-    return Error(EIO).with(
-        "brick {} takes no changes since record {} could not be applied; restart its daemon", store_.path(),
-        at);
-  TRY(record.index, journal_.append(record));
+    return Error(broken_why_).with("brick {} takes no changes until record {} is settled", store_.path(), at);
+  TRY(record.index, append_record(record));
   dirty_ = true;
   crash_point("ordering/after-append");
   return {};
@@ -73,24 +72,22 @@ Result<void> OrderingLayer::append(Record& record) {
 
 Result<void> OrderingLayer::apply_appended(const Record& record, const ApplyHints& hints) {
   auto applied = store_.apply(record, hints);
+  if (!applied && made_room(record, applied.error())) applied = store_.apply(record, hints);
   if (!applied) {
-    broken_at_ = record.index;
-    log::error("brick {}: record {} ({}) could not be applied: {}", store_.path(), record.index,
-               to_string(record.kind), applied.error().message());
+    break_at({.record = record, .inverse = {}, .happened = false}, applied.error());
     return std::move(applied).with("record {} of brick {}", record.index, store_.path());
   }
   crash_point("ordering/after-apply");
-  if (!journal_.applied(record.index)) {
-    std::lock_guard lock(unnoted_mutex_);
-    unnoted_.push_back(record.index);
-  }
+  if (!journal_.applied(record.index)) note_later(record.index);
   return {};
 }
 
 /// Afterwards the record has an index exactly if its change has happened, or a part of a write has.
 Result<void> OrderingLayer::commit(Record& record, const Applying& how) {
   TRY(append(record));
-  auto applied = how.apply ? how.apply(record) : store_.apply(record, how.hints);
+  auto apply = [&] { return how.apply ? how.apply(record) : store_.apply(record, how.hints); };
+  auto applied = apply();
+  if (!applied && made_room(record, applied.error())) applied = apply();
   if (!applied) return undo(record, how, std::move(applied).error());
   crash_point("ordering/after-apply");
   auto noted = journal_.applied(record.index);
@@ -98,14 +95,18 @@ Result<void> OrderingLayer::commit(Record& record, const Applying& how) {
     // A start would cut such an append off again: so it must not be acknowledged, nor built upon.
     bool undone_by_start = record.kind == RecordKind::kWrite && record.keep_size && record.data.empty();
     if (undone_by_start) {
-      broken_at_ = record.index;
+      break_at({.record = record, .inverse = {}, .happened = true}, noted.error());
       return noted;
     }
     // The change has happened; without the mark a start would do it once more, which changes nothing.
-    std::lock_guard lock(unnoted_mutex_);
-    unnoted_.push_back(record.index);
+    note_later(record.index);
   }
   return {};
+}
+
+void OrderingLayer::note_later(std::uint64_t index) {
+  std::lock_guard lock(unnoted_mutex_);
+  unnoted_.push_back(index);
 }
 
 Result<void> OrderingLayer::note_again() {
@@ -126,31 +127,23 @@ Result<void> OrderingLayer::note_again() {
 }
 
 /// The log says that something happened which did not. A write says no more than that bytes may have changed;
-/// any other record is followed by one that takes it back. If that fails too, nothing can be trusted to
-/// follow: no more changes until a restart has redone the record.
+/// any other record is followed by one that takes it back. If that fails too, no more changes until heal()
+/// has settled it: nothing can be trusted to follow.
 Result<void> OrderingLayer::undo(Record& failed, const Applying& how, Error why) {
   const auto index = failed.index;
   if (why.is(ENOSPC)) space_budget_ = 0;
   if (failed.kind == RecordKind::kWrite) {
-    TRY(journal_.applied(index));
+    if (!journal_.applied(index)) note_later(index);
     return why;
   }
+  Unsettled unsettled{.record = failed, .inverse = how.undo, .happened = false};
   failed.index = 0;
-  if (how.undo) {
-    Record inverse = *how.undo;
-    inverse.session = failed.session;
-    inverse.sequence = failed.sequence;
-    inverse.hlc = seams_.hlc.next();
-    inverse.time_ns = inverse.hlc.ns;
-    auto appended = journal_.append(inverse);
-    if (appended) {
-      inverse.index = *appended;
-      if (store_.apply(inverse) && journal_.applied(index) && journal_.applied(inverse.index)) return why;
-    }
+  if (unsettled.inverse) {
+    unsettled.inverse->session = failed.session;
+    unsettled.inverse->sequence = failed.sequence;
+    if (settle_record(unsettled)) return why;
   }
-  broken_at_ = index;
-  log::error("brick {}: record {} ({}) could be neither applied nor undone: {}", store_.path(), index,
-             to_string(failed.kind), why.message());
+  break_at(std::move(unsettled), why);
   return std::move(why).with("record {} of brick {}", index, store_.path()).set_maybe_applied();
 }
 
@@ -168,15 +161,22 @@ Result<void> OrderingLayer::check_space(std::uint64_t bytes) {
   constexpr std::uint64_t kOverheadBytes = 16 << 10;  // log, inode, directory blocks
   const auto cost = static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, INT64_MAX / 2) + kOverheadBytes);
   if (space_budget_.fetch_sub(cost) >= cost) return {};
-  TRY(auto space, store_.statfs());
-  const auto available = static_cast<std::int64_t>(space.blocks_available * space.block_size);
-  // btrfs has no table of inodes, and says 0 of 0.
-  if (available < cost || (space.files != 0 && space.files_free == 0)) {
-    space_budget_ = 0;
-    return Error(ENOSPC);
+  space_budget_ = 0;
+  TRY(auto available, available_bytes());
+  if (available < cost && reserve_.finds(static_cast<std::uint64_t>(cost))) {
+    TRY(available, available_bytes());
   }
+  if (available < cost) return Error(ENOSPC);
   space_budget_ = std::min((available - cost) / 4, kBudgetMaxBytes);
   return {};
+}
+
+/// For new data: what the reserve lacks is not. ENOSPC when no inode is left.
+Result<std::int64_t> OrderingLayer::available_bytes() {
+  TRY(auto space, store_.statfs());
+  if (space.files != 0 && space.files_free == 0) return Error(ENOSPC);  // btrfs says 0 of 0
+  const auto free = space.blocks_available * space.block_size;
+  return static_cast<std::int64_t>(free - std::min(free, reserve_.missing_bytes()));
 }
 
 // --- on the loop

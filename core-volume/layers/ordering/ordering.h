@@ -12,6 +12,7 @@
 // log is synced at most `sync_interval` after any append.
 #pragma once
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -29,6 +30,7 @@
 #include "core-volume/layers/ordering/name_hints.h"
 #include "core-volume/layers/ordering/open_files.h"
 #include "core-volume/layers/ordering/retry_table.h"
+#include "core-volume/layers/ordering/space_reserve.h"
 #include "core-volume/layers/ordering/transactions.h"
 #include "core-volume/layers/store/store.h"
 
@@ -165,9 +167,24 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<void> apply_appended(const Record& record, const ApplyHints& hints);
   Result<void> undo(Record& failed, const Applying& how, Error why);
   Result<void> note_again();
+  void note_later(std::uint64_t index);
   Result<FileAttr> attr_after(const Gfid& gfid);
   Result<void> check_space(std::uint64_t bytes);
+  Result<std::int64_t> available_bytes();
   Result<bool> is_above(const Gfid& above, Gfid gfid);
+  // What the file system refuses after all (heal.cc).
+  /// A record whose change is not known to have happened as a whole, and what will settle it.
+  struct Unsettled {
+    Record record;
+    std::optional<Record> inverse;  // takes it back; without one it is applied after all
+    bool happened = false;          // only the log has not been told
+  };
+  Result<std::uint64_t> append_record(Record& record);
+  bool made_room(const Record& record, const Error& why);
+  void break_at(Unsettled unsettled, const Error& why);
+  Result<void> settle_record(Unsettled& unsettled);
+  Result<std::vector<Record>> heal_on_worker();
+  Task<void> heal();
   // On the loop, after the worker: does nothing unless the record was appended.
   void finish(const OpContext& ctx, const Record& record);
   void tell(const Record& record, std::uint32_t session);
@@ -301,7 +318,11 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::mutex unnoted_mutex_;
   std::vector<std::uint64_t> unnoted_;         // applied, but the log could not be told yet
   std::atomic<std::int64_t> space_budget_{0};  // bytes that may be used before statfs is asked again
-  std::atomic<std::uint64_t> broken_at_{0};    // index of the record that could be neither applied nor undone
+  SpaceReserve reserve_;
+  std::atomic<std::uint64_t> broken_at_{0};  // index of a record that could be neither applied nor undone
+  std::atomic<int> broken_why_{0};           // errno
+  std::mutex unsettled_mutex_;
+  std::deque<Unsettled> unsettled_;  // those records, of changes that were under way together
 };
 
 }  // namespace polder

@@ -5,6 +5,7 @@
 
 #include <unordered_map>
 
+#include "core-volume/layer/brick_xattrs.h"
 #include "core-volume/layers/store/identity.h"
 #include "core-volume/layers/store/layout.h"
 
@@ -295,7 +296,7 @@ Result<void> Export::copy_attributes(const Source& source, int to, const std::st
 Result<void> Export::copy_xattrs(const Source& source, int to, const std::string& name) {
   TRY(auto keys, disk_.list_xattr_at(source.dir, source.name));
   for (const auto& key : keys) {
-    if (layout::is_hidden(key)) continue;
+    if (layout::is_hidden(key) || is_brick_acl(key)) continue;
     TRY(auto value, disk_.get_xattr_at(source.dir, source.name, key));
     TRY(disk_.set_xattr_at(to, name, key, value).with("set {}", key));
   }

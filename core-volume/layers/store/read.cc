@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "core-volume/layer/brick_xattrs.h"
 #include "core-volume/layers/store/store.h"
 
 namespace polder {
@@ -197,7 +198,7 @@ Result<bool> Store::is_empty(const Gfid& gfid) {
 }
 
 Result<std::string> Store::get_xattr(const Gfid& gfid, const std::string& key) {
-  if (layout::is_hidden(key)) return Error(ENODATA);
+  if (layout::is_hidden(key) || is_brick_acl(key)) return Error(ENODATA);
   auto lock = stripes_.shared(Stripes::object(gfid));
   TRY(auto object, locate(gfid));
   auto value = raw_xattr(object, key);
@@ -214,7 +215,7 @@ Result<std::vector<std::string>> Store::list_xattr(const Gfid& gfid) {
 Result<std::vector<std::string>> Store::visible_xattrs(const Object& object) {
   TRY(auto keys, object.name.empty() ? disk_.list_xattr(object.fd->fd())
                                      : disk_.list_xattr_at(object.fd->fd(), object.name));
-  std::erase_if(keys, [](const std::string& key) { return layout::is_hidden(key); });
+  std::erase_if(keys, [](const std::string& key) { return layout::is_hidden(key) || is_brick_acl(key); });
   return keys;
 }
 

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// OrderingLayer: a change that is in the log and that the file system refuses: no room, as a rule.
+//
+// Before the log grows, check_space() has seen room. Where that was not enough, the reserve is given back and
+// the change tried once more. If that fails too the change is taken back by a record that undoes it; if even
+// that fails, the brick takes no changes until heal() has brought the file system and the log together, once
+// there is room.
+#include "base/log.h"
+#include "base/on_worker.h"
+#include "core-volume/layers/ordering/ordering.h"
+
+namespace polder {
+
+/// Records that give room back, or take none, may use the reserve to get into the log.
+Result<std::uint64_t> OrderingLayer::append_record(Record& record) {
+  auto index = journal_.append(record);
+  const bool takes_room = record.kind == RecordKind::kWrite || record.kind == RecordKind::kCreate ||
+                          record.kind == RecordKind::kFallocate;
+  if (!index.failed_with(ENOSPC) || takes_room || !reserve_.release()) return index;
+  return journal_.append(record);
+}
+
+/// Whether a change that failed like this should be tried once more.
+bool OrderingLayer::made_room(const Record& record, const Error& why) {
+  if (!why.is(ENOSPC)) return false;
+  space_budget_ = 0;
+  return record.kind != RecordKind::kWrite && reserve_.release();
+}
+
+void OrderingLayer::break_at(Unsettled unsettled, const Error& why) {
+  log::error("brick {} takes no changes until record {} ({}) can be {}: {}", store_.path(),
+             unsettled.record.index, to_string(unsettled.record.kind),
+             unsettled.inverse ? "undone" : "applied", why.message());
+  std::lock_guard lock(unsettled_mutex_);
+  broken_why_ = why.is(ENOSPC) ? ENOSPC : EIO;
+  broken_at_ = unsettled.record.index;
+  unsettled_.push_back(std::move(unsettled));
+}
+
+Result<void> OrderingLayer::settle_record(Unsettled& unsettled) {
+  if (unsettled.inverse) {
+    Record& inverse = *unsettled.inverse;
+    if (inverse.index == 0) {
+      inverse.hlc = seams_.hlc.next();
+      inverse.time_ns = inverse.hlc.ns;
+      TRY(inverse.index, journal_.append(inverse));
+    }
+    TRY(store_.apply(inverse));
+    TRY(journal_.applied(unsettled.record.index));
+    return journal_.applied(inverse.index);
+  }
+  if (!unsettled.happened) {
+    // Its name may have been opened since: whoever did keeps the object.
+    TRY(store_.apply(unsettled.record, {.keep_object = true}));
+    unsettled.happened = true;
+  }
+  return journal_.applied(unsettled.record.index);
+}
+
+/// No change is under way that could meet these: those that were when the brick broke hold other keys, and
+/// new ones are refused.
+Result<std::vector<Record>> OrderingLayer::heal_on_worker() {
+  std::lock_guard lock(unsettled_mutex_);
+  std::vector<Record> applied;
+  while (!unsettled_.empty()) {
+    Unsettled& first = unsettled_.front();
+    TRY(settle_record(first).with("settle record {}", first.record.index));
+    log::info("brick {}: record {} ({}) is {} now", store_.path(), first.record.index,
+              to_string(first.record.kind), first.inverse ? "undone" : "applied");
+    if (!first.inverse) applied.push_back(first.record);
+    if (first.inverse) applied.push_back(*first.inverse);
+    unsettled_.pop_front();
+  }
+  broken_at_ = 0;
+  return applied;
+}
+
+Task<void> OrderingLayer::heal() {
+  auto room = co_await on_worker(seams_.workers, [&] { return reserve_.refill(); });
+  if (!room) log::debug("reserve of brick {}: {}", store_.path(), room.error().message());
+  if (broken_at_ == 0 || abandoned_) co_return;
+  auto healed = co_await on_worker(seams_.workers, [&] { return heal_on_worker(); });
+  if (!healed) {
+    log::debug("brick {} is not healed yet: {}", store_.path(), healed.error().message());
+    co_return;
+  }
+  log::info("brick {} takes changes again", store_.path());
+  dirty_ = true;
+  appended_.notify_all();
+  for (const auto& record : *healed) {
+    tell(record, 0);
+    if (record.kind == RecordKind::kUnlink && record.last_link) co_await orphaned(record.gfid);
+    if (!record.displaced.is_nil()) co_await orphaned(record.displaced);
+  }
+}
+
+}  // namespace polder
