@@ -40,11 +40,14 @@ template <typename Function, typename T = std::invoke_result_t<Function&>>
 Task<T> on_worker(ShortWork& work, Function function) {
   using SteadyClock = std::chrono::steady_clock;
   const bool here = work.runs_here();
+  const bool closely = !here || work.suspicious();
   auto timed = [&]() -> T {
+    const long waits = closely ? waits_of_this_thread() : 0;
     const auto began = SteadyClock::now();
     T result = function();
     const auto took = SteadyClock::now() - began;
-    here ? work.took_here(took) : work.took_there(took);
+    const bool waited = closely && waits_of_this_thread() != waits;
+    here ? work.took_here(took, waited) : work.took_there(took, waited);
     return result;
   };
   if (here) co_return timed();

@@ -7,6 +7,8 @@
 // The way in is on_worker(ShortWork&, function) in base/on_worker.h. Work that is long by its nature (fsync,
 // SQLite, compression, large copies) is given to the Workers themselves.
 #pragma once
+#include <sys/resource.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -19,8 +21,7 @@ class ShortWork {
  public:
   struct Limits {
     /// What a job may take on average, and by how much all together may exceed that, before they go to the
-    /// workers. A thread that had to wait for its CPU looks the same as one that waited for a disk: so one
-    /// time slice of somebody else's must fit in.
+    /// workers.
     std::chrono::nanoseconds usual = std::chrono::microseconds(200);
     std::chrono::nanoseconds excess = std::chrono::milliseconds(12);
     /// So many short jobs in a row on the workers end the exile; twice as many each time it begins again
@@ -42,9 +43,13 @@ class ShortWork {
   Workers& workers() { return workers_; }
   /// Whether the next job runs on the calling thread. Loop thread only.
   bool runs_here() const { return here_.load(std::memory_order_relaxed); }
-  /// What a job took that ran on the loop thread; and on a worker. Any number of workers at once.
-  void took_here(std::chrono::nanoseconds time);
-  void took_there(std::chrono::nanoseconds time);
+  /// What a job took that ran on the loop thread; and on a worker. Any number of workers at once. `waited`:
+  /// the thread waited for something, it did not merely lose its CPU to others.
+  void took_here(std::chrono::nanoseconds time, bool waited);
+  void took_there(std::chrono::nanoseconds time, bool waited);
+  /// Whether `waited` must be found out for jobs on the loop thread: some of the last took long. It costs
+  /// system calls, so it is not done for all.
+  bool suspicious() const { return suspicion_ > 0; }
 
   /// Times that jobs were sent to the workers because they had become slow.
   std::uint64_t exiles() const { return exiles_.load(std::memory_order_relaxed); }
@@ -58,9 +63,17 @@ class ShortWork {
   // The loop thread's.
   std::chrono::nanoseconds excess_{0};
   std::uint32_t since_return_ = 0;
+  std::uint32_t suspicion_ = 0;  // so many more jobs are looked at closely
   // Written by the loop thread before it gives work away, then by workers.
   std::atomic<std::uint32_t> needed_;
   std::atomic<std::uint32_t> short_in_a_row_{0};
 };
+
+/// How often the calling thread has waited for anything but its CPU.
+inline long waits_of_this_thread() {
+  rusage usage{};
+  ::getrusage(RUSAGE_THREAD, &usage);
+  return usage.ru_nvcsw;
+}
 
 }  // namespace polder
