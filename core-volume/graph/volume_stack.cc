@@ -188,7 +188,7 @@ void VolumeStack::take_down(std::uint32_t set, std::string why) {
 std::size_t VolumeStack::busy(std::uint32_t set) const {
   const auto& brick = leaving_.at(set);
   const auto holders = static_cast<std::size_t>(brick.use_count()) - 1;
-  return brick->under_way() + gates_.at(set)->under_way() + holders;
+  return brick->stats().under_way_count() + gates_.at(set)->under_way() + holders;
 }
 
 Task<bool> VolumeStack::left(std::uint32_t set) {

@@ -115,7 +115,7 @@ Task<Result<void>> Volumes::start(std::string name, bool force) {
     co_return Error(EALREADY).with("the volume '{}' is started already", name);
   // The brick first: a volume that cannot run does not become Started.
   CO_TRY(co_await bring_up(volume.value));
-  if (auto active = running(name); active && force) co_await active->stack->start_failed();
+  if (auto active = running(name); active && force) co_await start_failed_bricks(active);
   if (started) co_return Result<void>();
   auto stored = co_await set_state(name, VolumeState::kStarted);
   if (!stored) co_await bring_down(name);

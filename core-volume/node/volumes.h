@@ -175,6 +175,7 @@ class Volumes {
   Task<void> watch();
   Task<void> look_after(std::string name);
   Task<void> look_after_running(std::shared_ptr<RunningVolume> volume);
+  Task<void> start_failed_bricks(std::shared_ptr<RunningVolume> volume);
   Task<void> try_again(std::string name);
 
   Seams& seams_;

@@ -51,10 +51,26 @@ Task<void> Volumes::look_after_running(std::shared_ptr<RunningVolume> volume) {
     failures_[name] = well.error().message();
     co_return co_await bring_down(name);
   }
-  co_await volume->stack->start_failed();
+  co_await start_failed_bricks(volume);
+  if (!running(name)) co_return;
   if (now - volume->weighed_at < kWeighInterval) co_return;
   volume->weighed_at = now;
   co_await volume->stack->weigh();
+}
+
+/// A brick that comes back knows nothing of open files and locks: as after a restart of the daemon, clients
+/// open theirs again and claim their locks, before others get any.
+Task<void> Volumes::start_failed_bricks(std::shared_ptr<RunningVolume> volume) {
+  const auto before = volume->stack->bricks().size();
+  co_await volume->stack->start_failed();
+  if (volume->stack->bricks().size() == before) co_return;
+  const auto name = volume->info.name;
+  co_await rpc_->remove_volume(name);
+  auto served = co_await rpc_->add_volume(volume->served);
+  if (served) co_return;
+  log::error("volume {} goes down: {}", name, served.error().message());
+  failures_[name] = served.error().message();
+  co_await bring_down(name);
 }
 
 Task<void> Volumes::try_again(std::string name) {

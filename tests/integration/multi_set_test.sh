@@ -10,13 +10,14 @@ export POLDER_BIN=${POLDER_BIN:-$top/build/dev/bin}
 cluster=$top/tools/dev/cluster
 name=${POLDER_TEST_NAME:-ms$((RANDOM % 100000))}
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/polder-multi-set.XXXXXX")
-load=
+load= holder=
 
 cleanup() {
   status=$?
   trap - EXIT
   if [ $status -ne 0 ]; then tail -n 20 "$("$cluster" dir "$name")/polderd.log" | sed 's/^/  log: /' >&2 || true; fi
   [ -n "$load" ] && kill "$load" 2> /dev/null || true
+  [ -n "$holder" ] && kill "$holder" 2> /dev/null || true
   "$cluster" down "$name" || true
   rm -rf "$work"
   exit $status
@@ -62,6 +63,34 @@ mount_again() { for ((i = 0; i < 100; i++)); do mount -o loop "$1.img" "$1" 2> /
 all_run_again() {
   for ((i = 0; i < 100; i++)); do polder volume status data > "$work/out" 2>&1 && return; sleep 0.3; done
   fail "a brick that came back is not taken: $(cat "$work/out")"
+}
+# hold DIR: opens and locks a file in each directory of DIR; once $work/back exists the files are written, and must still be locked.
+hold() {
+  python3 - "$1" "$work/back" > "$work/holder" 2>&1 << 'EOT' &
+import fcntl, os, subprocess, sys, time
+top, back = sys.argv[1:]
+files = []
+for name in sorted(os.listdir(top)):
+    file = open(f"{top}/{name}/held", "w+b", buffering=0)
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    files.append(file)
+print("held", flush=True)
+while not os.path.exists(back):
+    time.sleep(0.1)
+others = "import fcntl, sys\nfor name in sys.argv[1:]:\n try: fcntl.lockf(open(name, 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB); print(name)\n except BlockingIOError: pass"
+got = subprocess.run([sys.executable, "-c", others] + [file.name for file in files], capture_output=True, text=True)
+if got.stdout or got.returncode:
+    sys.exit(f"others got locks: {got.stdout}{got.stderr}")
+for file in files:
+    file.write(b"after")
+    os.fsync(file.fileno())
+    if os.pread(file.fileno(), 99, 0) != b"after":
+        sys.exit(f"{file.name} does not have what was written")
+print("all is well", flush=True)
+EOT
+  holder=$!
+  for ((i = 0; i < 100; i++)); do grep -q held "$work/holder" && return; sleep 0.1; done
+  fail "the holder of files: $(cat "$work/holder")"
 }
 begin_load() { rm -f "$work/stop"; "$here/load.py" "$work/mnt/load" "$work/mirror" 120 "$1" "$work/stop" > /dev/null 2> "$work/load.error" & load=$!; }
 end_load() { touch "$work/stop"; wait "$load" || fail "the writer: $(cat "$work/load.error")"; load=; }
@@ -143,12 +172,16 @@ same_as_mirror "after add-brick and kill -9"
 expect_polder 0 "no damage" changelog verify data --brick 3
 
 # A brick's file system goes and comes back; the others go on. First its mount, then its disk.
+hold "$work/mnt/new"
 umount -l "$dir/brick4"
 wait_for 20 "degraded: " volume status data
 expect_polder 3 "degraded" volume status data
 touch "$work/mnt/on-the-first"
 mount_again "$dir/brick4"
 all_run_again
+sleep 1
+touch "$work/back"
+wait "$holder" || fail "files that were open while their brick was away: $(cat "$work/holder")"
 "$top/tools/dev/compare" "$work/fixture" "$work/mnt/fixture"
 xfs_io -x -c shutdown "$dir/brick3"
 wait_for 60 "degraded: " volume status data

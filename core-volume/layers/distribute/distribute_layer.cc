@@ -47,8 +47,8 @@ Task<Result<FileAttr>> DistributeLayer::complete(const OpContext& ctx, FileAttr 
 // --- looking
 
 Task<Result<FileAttr>> DistributeLayer::lookup(const OpContext& ctx, Gfid parent, std::string_view name) {
-  CO_TRY(auto* home, child(parent));
   while (true) {
+    CO_TRY(auto* home, child(parent));  // it may have gone meanwhile
     CO_TRY(auto entry, co_await home->lookup(ctx, parent, name));
     auto attr = co_await complete(ctx, entry);
     // Its last name went between the two: the name shows something else by now, or nothing.
@@ -124,8 +124,8 @@ Task<Result<FileAttr>> DistributeLayer::symlink(const OpContext& ctx, Gfid paren
 
 Task<Result<Opened>> DistributeLayer::create(const OpContext& ctx, Gfid parent, std::string_view name,
                                              const NewObject& object, int flags) {
-  CO_TRY(auto* home, child(parent));
   while (true) {
+    CO_TRY(auto* home, child(parent));
     CO_TRY(auto made, co_await home->create(ctx, parent, name, object, flags));
     if (!made.attr.elsewhere) co_return made;
     CO_TRY(auto* owner, child(made.attr.gfid));
