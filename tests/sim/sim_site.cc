@@ -83,7 +83,7 @@ Brick& SimSite::brick() {
     throw std::runtime_error(
         fmt::format("the volume of {} does not run: {}", name_, daemon_->node().volumes.failure(kSimVolume)));
   }
-  return *running->brick;
+  return running->stack->root_brick();
 }
 
 std::vector<std::string> SimSite::dump() {
