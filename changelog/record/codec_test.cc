@@ -219,7 +219,7 @@ TEST(Codec, WhatIsUnknownIsNamed) {
   EXPECT_EQ(kind.error().context(), "record of unknown kind 99");
   auto flags = decode_edited(record, [](std::string& b) { b[17] = static_cast<char>(b[17] | 0x40); });
   ASSERT_FALSE(flags);
-  EXPECT_THAT(flags.error().message(), testing::HasSubstr("unknown flags 0x6f"));
+  EXPECT_THAT(flags.error().message(), testing::HasSubstr("flags 0x6f without a transaction"));
   auto field = decode_edited(record, [](std::string& b) {
     b += std::string("\xfa\x01\x01z", 4);  // field 31, one byte
     std::uint32_t body_bytes = static_cast<std::uint32_t>(b.size() - 64);

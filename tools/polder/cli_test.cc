@@ -123,15 +123,15 @@ TEST_F(CliTest, StatusDetailSaysWhatDoesNotApply) {
       {"failure", ""},
       {"brick_status", json::array{online, json::object{{"brick", "c:/d"}, {"online", false}}}}};
   answers.insert_or_assign("GET /v1/volumes/data/status", json::value(status));
-  EXPECT_EQ(run({"volume", "status", "data", "detail"}), kDone);
+  EXPECT_EQ(run({"volume", "status", "data", "detail"}), kDegraded);
   for (const auto* line : {"TCP Port:           24117", "Online:             Y", "Online:             N",
                            "File System:        btrfs", "Inode Size:         N/A", "Inode Count:        N/A",
                            "Uptime:             1h"}) {
     EXPECT_THAT(out.str(), HasSubstr(line));
   }
-  EXPECT_EQ(run({"volume", "status", "data"}), kDone);
+  EXPECT_EQ(run({"volume", "status", "data"}), kDegraded);
   EXPECT_THAT(out.str(), HasSubstr("this node's 3 running bricks share pid 7 and port 24117"));
-  EXPECT_EQ(run({"volume", "status", "data", "c:/d", "detail"}), kDone);
+  EXPECT_EQ(run({"volume", "status", "data", "c:/d", "detail"}), kDegraded);
   EXPECT_THAT(out.str(), testing::Not(HasSubstr("a:/b")));
   EXPECT_EQ(run({"volume", "status", "data", "x:/y"}), kFailed);
   EXPECT_EQ(run({"volume", "status", "data", "detail", "clients"}), kUsage);

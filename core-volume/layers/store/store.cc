@@ -175,8 +175,9 @@ Result<void> Store::open_directories() {
 Result<void> Store::remember_boot() {
   TRY(refuse_if_read_only());
   TRY(auto running, disk_.boot_id());
-  return disk_.set_xattr_at(root_.fd(), layout::kState, layout::kBootKey, running)
-      .with("remember the boot id of brick {}", path_);
+  TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kBootKey, running)
+          .with("remember the boot id of brick {}", path_));
+  return syncfs();  // with the removal of the mark that it was closed: whatever is kept of the rest
 }
 
 Result<void> Store::mark_clean() {
