@@ -141,7 +141,8 @@ Result<void> Store::rename_entry(const Record& record, const FdRef& from_dir, co
 }
 
 Result<void> Store::exchange_entries(const Record& record, const FdRef& from_dir, const FdRef& to_dir) {
-  if (from_dir && to_dir) {
+  // In .polder/away are links of files only: an entry of a directory must not be swapped into it.
+  if (from_dir && to_dir && owns(record.name.parent) && owns(record.to.parent)) {
     TRY(auto from, find_entry(from_dir->fd(), record.name.name));
     TRY(auto to, find_entry(to_dir->fd(), record.to.name));
     bool before = from && to && from->gfid == record.gfid && to->gfid == record.displaced;
