@@ -232,8 +232,9 @@ std::string status_text(const json::object& status, const View& view) {
 /// Started, but not all of it runs here.
 bool is_degraded(const json::object& status) {
   if (shown(status, "state") != "Started") return false;
-  return std::ranges::any_of(status.at("brick_status").as_array(),
-                             [](const json::value& brick) { return !brick.at("online").as_bool(); });
+  return std::ranges::any_of(status.at("brick_status").as_array(), [](const json::value& brick) {
+    return !brick.at("online").as_bool() || brick.as_object().contains("failure");
+  });
 }
 
 void keep_brick(json::array& bricks, const std::string& brick) {
