@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # For tests that need one mounted volume: source it, change `bricks`, `fs` and `size` if you like, then volume_up. Everything is
 # taken down at exit.
-#   work: a scratch directory; brick_place: the brick file system
+#   work: a scratch directory; brick_place: the first brick's file system (the others: brick_place and their number)
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export POLDER_BIN=${POLDER_BIN:-$top/build/dev/bin}
 cluster=$top/tools/dev/cluster
@@ -20,11 +20,14 @@ volume_down() {
 }
 fail() { echo "$(basename "$0" .sh): $*" >&2; exit 1; }
 polder() { "$cluster" exec "$name" -- polder "$@"; }
-volume_bricks() { for ((i = 1; i <= bricks; i++)); do echo "$("$cluster" address "$name"):$brick_place/brick$i"; done; }
+volume_bricks() {
+  local i
+  for ((i = 1; i <= bricks; i++)); do echo "$("$cluster" address "$name"):${brick_place%/}$([ $i -eq 1 ] || echo $i)/data"; done
+}
 volume_up() {
   trap volume_down EXIT
   chmod 755 "$work"  # other users work in the mounts, too
-  "$cluster" up "$name" --fs "$fs" --size "$size"
+  "$cluster" up "$name" --fs "$fs" --size "$size" --bricks "$bricks"
   brick_place=$("$cluster" dir "$name")/brick
   polder volume create data $(volume_bricks) > /dev/null
   polder volume start data > /dev/null
