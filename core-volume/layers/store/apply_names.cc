@@ -164,6 +164,12 @@ Result<FdRef> Store::held_place(const EntryName& at, const Gfid& gfid, bool crea
   return owns(gfid) ? away(at.parent, create) : FdRef();
 }
 
+Result<FdRef> Store::place(const EntryName& at, const Gfid& gfid, std::uint32_t type, bool create) {
+  if (S_ISDIR(type) && !owns(at.parent)) return FdRef();  // in .polder/away are links of files only
+  auto lock = stripes_.shared(Stripes::object(at.parent));
+  return held_place(at, gfid, create);
+}
+
 Result<void> Store::clear_name(const EntryName& at, const Gfid& gfid) {
   TRY(auto dir, held_place(at, gfid, false));
   if (!dir) return {};

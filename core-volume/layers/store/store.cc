@@ -224,13 +224,6 @@ Result<FdRef> Store::away(const Gfid& parent, bool create) {
   return fds_.put(FdCache::Kind::kAway, parent, std::move(*opened));
 }
 
-Result<FdRef> Store::place(const EntryName& at, const Gfid& gfid, std::uint32_t type, bool create) {
-  if (!owns(at.parent)) return S_ISDIR(type) || !owns(gfid) ? FdRef() : away(at.parent, create);
-  auto dir = shared_directory(at.parent);
-  if (dir.failed_with(ESTALE)) return FdRef();
-  return dir;
-}
-
 Result<FdRef> Store::directory(const Gfid& gfid) {
   if (auto cached = fds_.get(FdCache::Kind::kDirectory, gfid)) return cached;
   auto opened = disk_.open(dirs_.fd(), gfid.hex(), kOpenDir);
