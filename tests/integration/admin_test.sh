@@ -4,34 +4,16 @@
 #   POLDER_BIN: directory of polderd, polder, mount.polder
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-bin=${POLDER_BIN:-$here/../../build/dev/bin}
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/polder-admin-test.XXXXXX")
-export POLDER_SOCKET=$work/run/admin.sock
+. "$here/daemon.sh"
 port=$((20000 + RANDOM % 10000))
 scrape=127.0.0.1:$((30000 + RANDOM % 10000))
-daemon=
 holders=
-
-cleanup() {
-  status=$?
+end_before() {
   [ -n "$holders" ] && kill $holders 2> /dev/null || true
-  mountpoint -q "$work/mnt" && umount -l "$work/mnt" || true
-  umount "$work/bricks" 2> /dev/null || true
-  [ -n "$daemon" ] && kill -9 "$daemon" 2> /dev/null || true
+}
+end_after() {
   sleep 0.2
   umount -l "$work/bricks" 2> /dev/null || true
-  if [ $status -ne 0 ]; then tail -n 30 "$work/log" | sed 's/^/  log: /' >&2 || true; fi
-  rm -rf "$work"
-}
-trap cleanup EXIT
-fail() { echo "admin_test: $*" >&2; exit 1; }
-polder() { timeout 60 "$bin/polder" "$@"; }
-expect() {  # STATUS TEXT COMMAND...
-  local wanted=$1 text=$2 got=0
-  shift 2
-  "$@" > "$work/out" 2>&1 < /dev/null || got=$?
-  [ $got -eq "$wanted" ] || fail "$*: status $got instead of $wanted: $(cat "$work/out")"
-  grep -qF -- "$text" "$work/out" || fail "$*: '$text' is not in: $(cat "$work/out")"
 }
 has() { grep -qE -- "$1" "$work/out" || fail "'$1' is not in: $(cat "$work/out")"; }
 lacks() { ! grep -qE -- "$1" "$work/out" || fail "'$1' is in: $(cat "$work/out")"; }
@@ -42,22 +24,12 @@ ask() {  # PYTHON-EXPRESSION of d, COMMAND...
   json "$@"
 }
 equals() { [ "$1" = "$2" ] || fail "$3: $1 instead of $2"; }
-start_daemon() {  # ARGUMENTS...
-  "$bin/polderd" --cluster admintest --state-dir "$work/state" --run-dir "$work/run" "$@" >> "$work/log" 2>&1 5>&- &
-  daemon=$!
-  for _ in $(seq 300); do
-    polder cluster status > /dev/null 2>&1 && return
-    kill -0 "$daemon" 2> /dev/null || fail "polderd ended at once"
-    sleep 0.05
-  done
-  fail "polderd does not answer"
-}
 metrics() { python3 "$here/metrics_check.py" "http://$scrape/metrics" "$@"; }
 
 # --- metrics: off by default, served to scrapers by an option, and nothing else there.
 start_daemon
 ! metrics > /dev/null 2>&1 || fail "metrics are served without having been asked for"
-kill "$daemon"; wait "$daemon" || true
+end_daemon TERM
 got=0
 timeout 10 "$bin/polderd" --metrics-listen nonsense:x > "$work/out" 2>&1 || got=$?
 equals $got 2 "--metrics-listen nonsense"
@@ -141,7 +113,7 @@ lacks 'Cumulative'
 expect 0 "Cumulative" polder volume profile data info cumulative
 lacks 'Interval'
 expect 2 "the form is" polder volume profile data whatever
-kill "$daemon"; wait "$daemon" || true
+end_daemon TERM
 start_daemon --metrics-listen "$scrape"
 mkdir "$work/mnt/again"
 expect 0 "mkdir" polder volume profile data info
@@ -208,8 +180,7 @@ for _ in $(seq 100); do ls "$work"/run/polderd.*.dump.* > /dev/null 2>&1 && brea
 cp "$work"/run/polderd.*.dump.* "$work/out"
 has '^program=polderd'
 has '^volume=data'
-kill -9 "$daemon"; wait "$daemon" 2> /dev/null || true
-daemon=
+end_daemon KILL
 stat "$work/mnt/unknown-name" > /dev/null 2>&1 5>&- &
 holders+=" $!"
 sleep 1

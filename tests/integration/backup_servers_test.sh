@@ -4,37 +4,13 @@
 # address after an outage. One daemon, two addresses, in a network of its own.
 #   POLDER_BIN: directory of polderd, polder, mount.polder
 set -euo pipefail
-bin=$(realpath "${POLDER_BIN:-$(dirname "$0")/../../build/dev/bin}")
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/polder-backup-test.XXXXXX")
-export POLDER_SOCKET=$work/run/admin.sock
+. "$(dirname "$0")/daemon.sh"
 ns=polder-backup-$$
 first=10.98.7.1 second=10.98.7.2 silent=10.98.7.66
-daemon=
-
-cleanup() {
-  status=$?
-  mountpoint -q "$work/mnt" && umount -l "$work/mnt" || true
-  [ -n "$daemon" ] && kill -9 "$daemon" 2> /dev/null || true
+into=(nsenter "--net=/run/netns/$ns" --)
+end_after() {
   ip netns pids "$ns" 2> /dev/null | xargs -r kill -9 2> /dev/null || true
   ip netns delete "$ns" 2> /dev/null || true
-  if [ $status -ne 0 ]; then tail -n 20 "$work"/*.log 2> /dev/null | sed 's/^/  log: /' >&2 || true; fi
-  rm -rf "$work"
-}
-trap cleanup EXIT
-fail() { echo "backup_servers_test: $*" >&2; exit 1; }
-inside() { nsenter --net="/run/netns/$ns" -- "$@"; }
-polder() { inside timeout 60 "$bin/polder" "$@"; }
-start_daemon() {
-  # exec all the way, so that $! is polderd.
-  (exec nsenter --net="/run/netns/$ns" -- "$bin/polderd" --cluster backup --state-dir "$work/state" --run-dir "$work/run") \
-    >> "$work/polderd.log" 2>&1 5>&- &
-  daemon=$!
-  for _ in $(seq 300); do
-    polder cluster status > /dev/null 2>&1 && return
-    kill -0 "$daemon" 2> /dev/null || fail "polderd ended at once"
-    sleep 0.05
-  done
-  fail "polderd does not answer"
 }
 refused() {  # TEXT OPTIONS: wrong usage, before anything is tried
   local got=0
@@ -98,9 +74,7 @@ mount_from "$first:/data" "backup-volfile-servers=$second"
 grep -q "through $first:24117" "$work/mount.log" || fail "not through $first"
 exec 5> "$work/mnt/log"
 echo before >&5
-kill -9 "$daemon"
-wait "$daemon" 2> /dev/null || true
-daemon=
+end_daemon KILL
 inside ip address del "$first/24" dev net0
 inside ip address add "$second/24" dev net0 2> /dev/null || true
 echo during >&5 &  # waits

@@ -3,45 +3,8 @@
 # polderd and polder as an admin meets them: init, create, start, restarts, kill -9, wrong words, two daemons.
 #   POLDER_BIN: directory of polder and polderd
 set -euo pipefail
-bin=${POLDER_BIN:-$(dirname "$0")/../../build/dev/bin}
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/polder-daemon.XXXXXX")
-export POLDER_SOCKET=$work/run/admin.sock
+. "$(dirname "$0")/daemon.sh"
 port=$((20000 + RANDOM % 20000))
-daemon=
-
-cleanup() {
-  status=$?
-  [ -n "$daemon" ] && kill -9 "$daemon" 2> /dev/null || true
-  if [ $status -ne 0 ]; then sed 's/^/  log: /' "$work/log" >&2 || true; fi
-  rm -rf "$work"
-}
-trap cleanup EXIT
-fail() { echo "daemon_test: $*" >&2; exit 1; }
-polder() { "$bin/polder" "$@"; }
-start_daemon() {
-  "$bin/polderd" --cluster test --state-dir "$work/state" --run-dir "$work/run" >> "$work/log" 2>&1 &
-  daemon=$!
-  for _ in $(seq 300); do
-    polder cluster status > /dev/null 2>&1 && return
-    [ $? -eq 3 ] && return  # it answers: degraded
-    kill -0 "$daemon" 2> /dev/null || fail "polderd ended at once"
-    sleep 0.05
-  done
-  fail "polderd does not answer"
-}
-end_daemon() {  # SIGNAL
-  kill "-$1" "$daemon"
-  wait "$daemon" 2> /dev/null && ended=0 || ended=$?
-  daemon=
-}
-# expect STATUS TEXT COMMAND...: the command's exit status, and a text in what it prints.
-expect() {
-  local wanted=$1 text=$2 got=0
-  shift 2
-  "$@" > "$work/out" 2>&1 || got=$?
-  [ $got -eq "$wanted" ] || fail "$*: status $got instead of $wanted: $(cat "$work/out")"
-  grep -qF -- "$text" "$work/out" || fail "$*: '$text' is not in: $(cat "$work/out")"
-}
 
 # No daemon.
 expect 4 "polderd is not running: systemctl start polderd" polder volume list
