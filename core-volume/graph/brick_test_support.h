@@ -14,6 +14,7 @@
 #include "core-volume/layer/conformance/sim_stack.h"
 #include "tests/support/loop.h"
 #include "tests/support/sim_disk.h"
+#include "tests/support/sim_disks.h"
 
 namespace polder {
 
@@ -33,10 +34,27 @@ class NoTransport final : public Transport {
   }
 };
 
-/// One node on virtual time and a simulated disk. Its brick is started by the constructor.
-class SimBrick : public SimStack {
+/// One node on virtual time and a simulated disk, or (`many_disks`) several: the seams of its bricks.
+class BrickNode : public SimStack {
  public:
-  explicit SimBrick(std::uint64_t seed = 1) : random(make_seeded_random(seed)) {
+  explicit BrickNode(std::uint64_t seed, bool many_disks = false)
+      : random(make_seeded_random(seed)),
+        seams{loop.clock(), *random,  many_disks ? static_cast<Disk&>(disks) : disk,
+              transport,    *workers, hlc} {}
+
+  SimDisk disk;
+  SimDisks disks;
+  std::unique_ptr<Random> random;
+  std::unique_ptr<Workers> workers = make_inline_workers();
+  NoTransport transport;
+  HlcClock hlc{loop.clock()};
+  Seams seams;
+};
+
+/// A node with one brick, which is started by the constructor.
+class SimBrick : public BrickNode {
+ public:
+  explicit SimBrick(std::uint64_t seed = 1) : BrickNode(seed) {
     must(disk.mkdir(Disk::kNoDir, "/b", 0700));
     must(Brick::format(seams, "/b", kBrickIdentity));
     start();
@@ -60,12 +78,6 @@ class SimBrick : public SimStack {
     disk.kill();
   }
 
-  SimDisk disk;
-  std::unique_ptr<Random> random;
-  std::unique_ptr<Workers> workers = make_inline_workers();
-  NoTransport transport;
-  HlcClock hlc{loop.clock()};
-  Seams seams{loop.clock(), *random, disk, transport, *workers, hlc};
   BrickConfig config{.path = "/b",
                      .volume = kBrickIdentity.volume,
                      .brick = kBrickIdentity.brick,

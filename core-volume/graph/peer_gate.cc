@@ -86,7 +86,12 @@ void PeerGate::closed(std::uint32_t leader, std::uint64_t below) {
   if (peer_) peer_->closed(leader, below);
 }
 
+bool PeerGate::has_unsynced(std::uint32_t session) {
+  return lost_.contains(session) || (peer_ && peer_->has_unsynced(session));
+}
+
 Task<Result<void>> PeerGate::sync_session(std::uint32_t session) {
+  if (lost_.erase(session)) co_return Error(EIO).with("what was changed last may be lost: {}", why_);
   CO_TRY(auto inside, enter());
   co_return co_await inside->sync_session(session);
 }

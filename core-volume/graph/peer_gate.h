@@ -2,6 +2,7 @@
 // PeerGate: a set as the others see it, for as long as the volume runs: its brick may come and go behind it.
 // While the gate is shut, what is asked answers EIO with the reason; what was let in before is counted.
 #pragma once
+#include <set>
 #include <string>
 
 #include "core-volume/layer/set_peer.h"
@@ -15,6 +16,8 @@ class PeerGate final : public SetPeer {
     peer_ = nullptr;
     why_ = std::move(why);
   }
+  /// Its brick went, and what these sessions changed last may be lost: the next fsync of each says so, once.
+  void lose(std::set<std::uint32_t> sessions) { lost_ = std::move(sessions); }
   bool is_open() const { return peer_ != nullptr; }
   std::size_t under_way() const { return under_way_; }
 
@@ -31,6 +34,7 @@ class PeerGate final : public SetPeer {
   void delivered(TxId id, std::uint32_t set) override;
   bool is_stable(TxId id) override;
   void closed(std::uint32_t leader, std::uint64_t below) override;
+  bool has_unsynced(std::uint32_t session) override;
   Task<Result<void>> sync_session(std::uint32_t session) override;
 
  private:
@@ -39,6 +43,7 @@ class PeerGate final : public SetPeer {
 
   SetPeer* peer_ = nullptr;
   std::string why_;
+  std::set<std::uint32_t> lost_;
   std::size_t under_way_ = 0;
 };
 

@@ -166,6 +166,13 @@ SetPeer* VolumeStack::peer(std::uint32_t set) {
   return gate == gates_.end() || !gate->second->is_open() ? nullptr : gate->second.get();
 }
 
+std::vector<Task<Result<void>>> VolumeStack::sync_session(std::uint32_t session, std::uint32_t except) {
+  std::vector<Task<Result<void>>> syncs;
+  for (const auto& [set, gate] : gates_)
+    if (set != except && gate->has_unsynced(session)) syncs.push_back(gate->sync_session(session));
+  return syncs;
+}
+
 std::shared_ptr<Brick> VolumeStack::brick(std::uint32_t set) const {
   auto found = bricks_.find(set);
   return found == bricks_.end() ? nullptr : found->second;
@@ -179,6 +186,7 @@ void VolumeStack::take_down(std::uint32_t set, std::string why) {
   bricks_.erase(set);
   if (distribute_) distribute_->clear_child(set, why);
   gates_.at(set)->shut(why);
+  gates_.at(set)->lose(brick->ordering().unsynced_sessions());
   brick->locks().end_waits();
   brick->ordering().abandon();
   failures_[set] = std::move(why);
@@ -196,7 +204,10 @@ Task<bool> VolumeStack::left(std::uint32_t set) {
   if (busy(set) > 0) co_return false;
   auto brick = std::move(leaving_.at(set));
   leaving_.erase(set);
+  auto& gate = *gates_.at(set);
+  gate.lose(brick->ordering().unsynced_sessions());  // with what was under way when it was taken down
   auto ended = co_await end_brick(std::move(brick));
+  if (ended) gate.lose({});
   if (!ended) log::warning("{}", ended.error().message());
   co_return true;
 }

@@ -80,6 +80,7 @@ class VolumeStack final : public InvalidationSource, private SetPeers {
  private:
   VolumeStack(Seams& seams, VolumeStackConfig config);
   SetPeer* peer(std::uint32_t set) override;
+  std::vector<Task<Result<void>>> sync_session(std::uint32_t session, std::uint32_t except) override;
   Task<Result<void>> start_brick(std::uint32_t set);
   /// After a power loss (reconcile.h). Before anything is served.
   Task<Result<void>> reconcile();

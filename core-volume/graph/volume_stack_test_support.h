@@ -7,10 +7,12 @@
 
 namespace polder {
 
-class SimVolume : public SimStack {
+class SimVolume : public BrickNode {
  public:
-  explicit SimVolume(std::uint32_t sets = 3, Spread spread = Spread::kAuto, std::uint64_t seed = 1)
-      : random(make_seeded_random(seed)) {
+  /// `disk_each`: disk_of() each set; else all are on one.
+  explicit SimVolume(std::uint32_t sets = 3, Spread spread = Spread::kAuto, std::uint64_t seed = 1,
+                     bool disk_each = false)
+      : BrickNode(seed, disk_each), disk_each_(disk_each) {
     config.slots = even_slots(sets);
     config.spread = spread;
     for (std::uint32_t set = 0; set < sets; ++set) config.bricks[set] = make_brick(set);
@@ -24,9 +26,13 @@ class SimVolume : public SimStack {
 
   static std::string path_of(std::uint32_t set) { return "/b" + std::to_string(set); }
   static Gfid id_of(std::uint32_t set) { return Gfid{{2, static_cast<std::uint8_t>(set)}}; }
+  SimDisk& disk_of(std::uint32_t set) { return disks.at(path_of(set).substr(1)); }
   /// Formats it, too.
   BrickConfig make_brick(std::uint32_t set) {
-    must(disk.mkdir(Disk::kNoDir, path_of(set), 0700));
+    if (disk_each_)
+      disks.add(path_of(set).substr(1));
+    else
+      must(disk.mkdir(Disk::kNoDir, path_of(set), 0700));
     must(Brick::format(seams, path_of(set),
                        {.volume = Gfid{{1}}, .brick = id_of(set), .set = set, .lineage = Gfid{{3}}}));
     return {.path = path_of(set),
@@ -46,9 +52,11 @@ class SimVolume : public SimStack {
   /// kill -9 of the process that has them all.
   void kill() {
     disk.freeze();
+    disks.freeze();
     (void)loop.run_until_done(stack->stop());
     stack.reset();
     disk.kill();
+    disks.kill();
   }
   /// And the power goes: what was not synced is lost as `seed` likes.
   void lose_power(std::uint64_t seed) {
@@ -78,14 +86,11 @@ class SimVolume : public SimStack {
     return loop.run_until_done(std::move(task));
   }
 
-  SimDisk disk;
-  std::unique_ptr<Random> random;
-  std::unique_ptr<Workers> workers = make_inline_workers();
-  NoTransport transport;
-  HlcClock hlc{loop.clock()};
-  Seams seams{loop.clock(), *random, disk, transport, *workers, hlc};
   VolumeStackConfig config;
   std::unique_ptr<VolumeStack> stack;
+
+ private:
+  const bool disk_each_;
 };
 
 }  // namespace polder

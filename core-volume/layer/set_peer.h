@@ -72,7 +72,9 @@ class SetPeer {
   /// Whether this set's part of `id` is stable.
   virtual bool is_stable(TxId id) = 0;
   virtual void closed(std::uint32_t leader, std::uint64_t below) = 0;
-  /// What the session changed here becomes stable (fsync on another set covers it).
+  /// Whether something that the session changed here is not stable yet.
+  virtual bool has_unsynced(std::uint32_t session) = 0;
+  /// It becomes stable (fsync on another set covers it).
   virtual Task<Result<void>> sync_session(std::uint32_t session) = 0;
 };
 
@@ -81,6 +83,9 @@ class SetPeers {
   virtual ~SetPeers() = default;
   /// Null when that set's brick does not run.
   virtual SetPeer* peer(std::uint32_t set) = 0;
+  /// sync_session() of every set but `except` that has something unsynced of the session: for fan_out. EIO,
+  /// once, of a set whose brick went with such changes.
+  virtual std::vector<Task<Result<void>>> sync_session(std::uint32_t session, std::uint32_t except) = 0;
 };
 
 }  // namespace polder

@@ -71,6 +71,11 @@ void SimDisk::set_capacity(std::uint64_t bytes) {
   state_->capacity_pages = (bytes + SparseData::kPageBytes - 1) / SparseData::kPageBytes;
 }
 
+bool SimDisk::is_own(int fd) const {
+  std::lock_guard lock(mutex_);
+  return state_->handles.contains(fd);
+}
+
 void SimDisk::set_reflink(bool supported) {
   std::lock_guard lock(mutex_);
   state_->reflink = supported;
@@ -100,9 +105,10 @@ Result<SimHandle> SimDisk::State::handle(int fd) const {
 }
 
 int SimDisk::State::add_handle(Inode inode, int flags) {
-  handles[next_fd] = {inode, flags};
+  const int fd = next_fd++;
+  handles[fd] = {inode, flags};
   ++tree.node(inode).handles;
-  return next_fd++;
+  return fd;
 }
 
 bool SimDisk::State::is_unread_fifo(Inode inode) {

@@ -51,6 +51,8 @@ class SimDisk final : public Disk {
   void set_capacity(std::uint64_t bytes);
   /// Whether clone_range works; when not, EOPNOTSUPP. It does by default.
   void set_reflink(bool supported);
+  /// Whether it is open here; numbers of different disks differ.
+  bool is_own(int fd) const;
 
   // The seam.
   Result<DiskFile> open(int dir, const std::string& path, int flags, mode_t mode = 0) override;

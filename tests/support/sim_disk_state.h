@@ -2,6 +2,7 @@
 // What SimDisk is made of, without its lock: open files, paths, faults, and the operations that several
 // calls share. Used by sim_disk*.cc only.
 #pragma once
+#include <atomic>
 #include <map>
 #include <optional>
 #include <string>
@@ -84,12 +85,14 @@ struct SimDisk::State {
   Result<void> write(int fd, std::span<const ConstBytes> data, std::uint64_t offset);
   void changed(Inode inode, std::vector<SimTree::Edit> edits);
 
+  /// Of all disks: never used twice, and far from the kernel's.
+  static inline std::atomic<int> next_fd = 1'000'000;
+
   const Clock* clock;
   std::int64_t own_time_ns = 1'000'000'000'000'000'000;
   SimTree tree;
   std::map<int, SimHandle> handles;
   std::map<Inode, int> locks;  // owner by handle
-  int next_fd = 1'000'000;     // never used twice, and far from the kernel's
   std::uint64_t boots = 1;
   std::uint64_t calls = 0;
   std::uint64_t fail_at = 0;  // a value of `calls`; 0: none

@@ -125,7 +125,10 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   void delivered(TxId id, std::uint32_t set) override;
   bool is_stable(TxId id) override;
   void closed(std::uint32_t leader, std::uint64_t below) override;
+  bool has_unsynced(std::uint32_t session) override;
   Task<Result<void>> sync_session(std::uint32_t session) override;
+  /// Those of which has_unsynced() is true.
+  std::set<std::uint32_t> unsynced_sessions() const;
 
   /// The brick is given up (its disk is gone, or it is being stopped): whoever waits here for the outcome of
   /// a transaction gets EIO, and nothing is appended any more.
@@ -230,6 +233,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   struct Copy;
   Result<std::uint64_t> copy_on_worker(const OpContext& ctx, const Copy& copy, Record& record);
   Task<Result<void>> refuse_handle(Gfid gfid);
+  Task<Result<void>> sync_object(Gfid gfid, bool data_only);
 
   // Replay (replay.cc).
   Keys keys_of(const Record& record) const;

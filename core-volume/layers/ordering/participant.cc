@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // OrderingLayer: this set's part of transactions that another set leads.
+#include <algorithm>
+
 #include "base/crash_point.h"
 #include "base/hlc.h"
 #include "base/log.h"
@@ -228,12 +230,25 @@ void OrderingLayer::closed(std::uint32_t leader, std::uint64_t below) {
 }
 
 void OrderingLayer::noted(std::uint32_t session, std::uint64_t index) {
-  if (session != 0 && index != 0 && peers_) session_index_[session] = index;
+  if (session == 0 || index == 0 || !peers_) return;
+  auto& last = session_index_[session];
+  last = std::max(last, index);  // operations end in any order
+}
+
+bool OrderingLayer::has_unsynced(std::uint32_t session) {
+  auto last = session_index_.find(session);
+  return last != session_index_.end() && last->second > journal_.stable_index();
+}
+
+std::set<std::uint32_t> OrderingLayer::unsynced_sessions() const {
+  std::set<std::uint32_t> sessions;
+  for (const auto& [session, last] : session_index_)
+    if (last > journal_.stable_index()) sessions.insert(session);
+  return sessions;
 }
 
 Task<Result<void>> OrderingLayer::sync_session(std::uint32_t session) {
-  auto last = session_index_.find(session);
-  if (last == session_index_.end() || last->second <= journal_.stable_index()) co_return Result<void>();
+  if (!has_unsynced(session)) co_return Result<void>();
   co_return co_await on_worker(seams_.workers, [&] { return journal_.sync(); });
 }
 

@@ -83,19 +83,22 @@ Task<Result<void>> OrderingLayer::set_lock(const OpContext&, Gfid, const FileLoc
 }
 
 Task<Result<void>> OrderingLayer::fsync(const OpContext& ctx, Gfid gfid, bool data_only) {
-  CO_TRY(co_await on_worker(seams_.workers, [&]() -> Result<void> {
+  if (!peers_) co_return co_await sync_object(gfid, data_only);
+  // At once: each waits for a disk of its own.
+  auto syncs = peers_->sync_session(ctx.session, set());
+  syncs.push_back(sync_object(gfid, data_only));
+  auto outcomes = co_await fan_out(std::move(syncs));
+  for (auto& outcome : outcomes)
+    if (!outcome) co_return std::move(outcome);
+  co_return Result<void>();
+}
+
+Task<Result<void>> OrderingLayer::sync_object(Gfid gfid, bool data_only) {
+  co_return co_await on_worker(seams_.workers, [&]() -> Result<void> {
     // Bytes first: once the log is stable, whatever it says of them must be on disk.
     TRY(store_.fsync(gfid, data_only));
     return journal_.sync();
-  }));
-  if (!placement_ || placement_->is_single()) co_return Result<void>();
-  const auto sets = placement_->sets();
-  for (auto other : sets) {
-    if (other == set()) continue;
-    CO_TRY(auto* with_changes, peer(other));
-    CO_TRY(co_await with_changes->sync_session(ctx.session));
-  }
-  co_return Result<void>();
+  });
 }
 
 Task<Result<void>> OrderingLayer::sync(const OpContext&) {
