@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::uint64_t kMaxOffset = std::numeric_limits<std::int64_t>::max();
 constexpr std::uint64_t kPage = SparseData::kPageBytes;
+constexpr std::uint64_t kEntry_bytes = 32;  // about what a name takes in a directory
 constexpr std::uint64_t kBlocksPerPage = kPage / 512;
 
 }  // namespace
@@ -196,7 +197,8 @@ struct stat SimDisk::State::stat_of(Inode inode) {
   out.st_uid = node.meta.uid;
   out.st_gid = node.meta.gid;
   out.st_rdev = node.meta.device;
-  std::uint64_t size = node.meta.is_directory() ? kPage : node.meta.target.size() + node.data.size();
+  std::uint64_t size = node.meta.target.size() + node.data.size();
+  if (node.meta.is_directory()) size = (1 + node.entries.size() * kEntry_bytes / kPage) * kPage;
   out.st_size = static_cast<off_t>(size);
   out.st_blksize = kPage;
   out.st_blocks = static_cast<blkcnt_t>(node.data.pages().size() * kBlocksPerPage);

@@ -90,11 +90,9 @@ std::uint16_t OrderingLayer::slot_for(const Gfid& parent, const Store::Directory
                                       std::uint32_t mode) {
   if (!placement_)
     return S_ISDIR(mode) ? static_cast<std::uint16_t>(seams_.random.below(1 << 16)) : parent.slot();
-  // Some 16,000 names, by the size that the file system gives a directory.
-  constexpr std::uint64_t kLargeBytes = 512 << 10;
   const auto spread = placement_->spread();
-  const bool away =
-      S_ISDIR(mode) || spread == Spread::kFiles || (spread == Spread::kAuto && facts.size > kLargeBytes);
+  const bool large = facts.size > options_.large_directory_bytes;
+  const bool away = S_ISDIR(mode) || spread == Spread::kFiles || (spread == Spread::kAuto && large);
   return away ? placement_->choose_slot(seams_.random) : parent.slot();
 }
 

@@ -42,6 +42,9 @@ struct OrderingOptions {
   nanoseconds maintain_interval = std::chrono::seconds(5);
   nanoseconds orphan_grace = std::chrono::seconds(60);  // after a start, for clients to open them again
   std::uint64_t retry_tail_records = 16384;             // of the log, read at start for the retry table
+  /// From this size of a directory on, `distribute.spread auto` puts its new files anywhere: as the brick's
+  /// file system counts, some 16,000 names.
+  std::uint64_t large_directory_bytes = 512 << 10;
   bool short_work_inline = false;  // base/short_work.h: off, every operation goes to the workers
 };
 
