@@ -12,6 +12,8 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "base/loop_watch.h"
+
 namespace polder {
 
 namespace {
@@ -183,10 +185,19 @@ Task<Result<std::size_t>> SocketConnection::read_some(Bytes out) {
   }
   for (;;) {
     if (closed_ || !established_) co_return Error(ECONNRESET);
-    Attempt attempt{0, Wait::wait_read};
-    if (!std::exchange(drained_, false)) {
-      CO_TRY(attempt, try_read(out));
+    Result<Attempt> tried = Attempt{0, Wait::wait_read};
+    auto waits = [&] { return tried && tried->wait == Wait::wait_read; };
+    if (!std::exchange(drained_, false)) tried = try_read(out);
+    if (waits()) {
+      reads_in_a_row_ = 0;
+      auto look = [&] {
+        if (!closed_) tried = try_read(out);
+        return closed_ || !waits();
+      };
+      (void)co_await LoopWatch::of(socket_.get_executor()).found(look);
+      if (closed_) co_return Error(ECONNRESET);
     }
+    CO_TRY(auto attempt, std::move(tried));
     if (!attempt.wait) {
       drained_ = !tls_ && attempt.bytes > 0 && attempt.bytes < out.size();
       co_return attempt.bytes;

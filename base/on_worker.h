@@ -46,7 +46,8 @@ Task<T> on_worker(ShortWork& work, Function function) {
     const auto began = SteadyClock::now();
     T result = function();
     const auto took = SteadyClock::now() - began;
-    const bool waited = closely && waits_of_this_thread() != waits;
+    // Of a job within the usual time nobody asks.
+    const bool waited = closely && work.is_long(took) && waits_of_this_thread() != waits;
     here ? work.took_here(took, waited) : work.took_there(took, waited);
     return result;
   };

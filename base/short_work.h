@@ -43,6 +43,8 @@ class ShortWork {
   Workers& workers() { return workers_; }
   /// Whether the next job runs on the calling thread. Loop thread only.
   bool runs_here() const { return here_.load(std::memory_order_relaxed); }
+  /// Only of jobs that took so long it matters whether they waited.
+  bool is_long(std::chrono::nanoseconds time) const { return time > limits_.usual; }
   /// What a job took that ran on the loop thread; and on a worker. Any number of workers at once. `waited`:
   /// the thread waited for something, it did not merely lose its CPU to others.
   void took_here(std::chrono::nanoseconds time, bool waited);

@@ -6,8 +6,13 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <optional>
 #include <thread>
 
+#include "base/concurrency.h"
+#include "base/loop_watch.h"
 #include "core-volume/rpc/busy_poll.h"
 
 namespace polder {
@@ -38,6 +43,79 @@ TEST_P(LoopTest, EndsWhenOutOfWork) {
   });
   run_loop(context, std::chrono::microseconds(GetParam()));
   EXPECT_EQ(done, 2);
+}
+
+/// Answers each look that finds a number set from outside, until it has seen `last`.
+Task<void> watch_number(LoopWatch& watch, std::atomic<int>& number, int last, int& seen, int& by_looking) {
+  bool at_once = false;
+  while (seen < last) {
+    auto look = [&] { return number.load() > seen; };
+    if (co_await watch.found(look)) {
+      seen = number.load();
+      ++by_looking;
+      continue;
+    }
+    // The usual way: at once, and the next time with a timer. Who comes back at once, when the loop has
+    // decided to sleep, must not be kept for its next look.
+    if (at_once = !at_once; at_once) {
+      co_await asio::post(asio::use_awaitable);
+      seen = number.load();
+      continue;
+    }
+    asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::microseconds(100));
+    co_await timer.async_wait(asio::use_awaitable);
+    seen = number.load();
+  }
+}
+
+TEST(LoopWatchTest, FindsWhatComesWhileTheLoopIsBusyAndSendsAwayBeforeItSleeps) {
+  boost::asio::io_context context{1};
+  auto& watch = boost::asio::use_service<LoopWatch>(context);
+  std::atomic<int> number{0};
+  int seen = 0, by_looking = 0;
+  TaskGroup tasks("test");
+  tasks.spawn(context.get_executor(), watch_number(watch, number, 1000, seen, by_looking));
+  std::thread outside([&] {
+    while (number < 1000) {
+      ++number;
+      std::this_thread::sleep_for(std::chrono::microseconds(number % 100 == 0 ? 5000 : 20));
+    }
+  });
+  run_loop(context, std::chrono::microseconds(200));
+  outside.join();
+  EXPECT_EQ(seen, 1000);
+  EXPECT_GT(by_looking, 0);
+  EXPECT_TRUE(watch.empty());
+}
+
+TEST(LoopWatchTest, ALoopThatDoesNotLookSaysSoAtOnce) {
+  boost::asio::io_context context{1};
+  auto& watch = boost::asio::use_service<LoopWatch>(context);
+  std::optional<bool> found;
+  TaskGroup tasks("test");
+  auto ask = [&]() -> Task<void> { found = co_await watch.found([] { return true; }); };
+  tasks.spawn(context.get_executor(), ask());
+  context.run();
+  EXPECT_EQ(found, false);
+}
+
+TEST(LoopWatchTest, ACancelledTaskIsNotLookedFor) {
+  boost::asio::io_context context{1};
+  auto& watch = boost::asio::use_service<LoopWatch>(context);
+  watch.set_busy(true);
+  std::optional<bool> found;
+  int looks = 0;
+  TaskGroup tasks("test");
+  auto ask = [&]() -> Task<void> { found = co_await watch.found([&] { return ++looks > 1; }); };
+  auto task = tasks.spawn(context.get_executor(), ask());
+  context.poll();
+  EXPECT_FALSE(watch.look());
+  TaskGroup::cancel(task);
+  EXPECT_FALSE(watch.look()) << "it is about to go";
+  context.poll();
+  EXPECT_EQ(found, false);
+  EXPECT_EQ(looks, 1);
+  EXPECT_TRUE(watch.empty());
 }
 
 TEST(BusyPollTest, OnlyWhileEventsComeOften) {

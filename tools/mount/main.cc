@@ -29,7 +29,7 @@ Options (-o, comma separated):
   socket=PATH            the daemon on this machine that listens there
   client-dir=DIR         ca.pem, cert.pem, key.pem from "polder client join" (default /var/lib/polder/client)
   log-file=FILE          default /var/log/polder/mount-DIR.log; log-level=debug|info|warning|error
-  busy-poll=US           look for events for US microseconds before sleeping (50; 0: never)
+  busy-poll=US           look for events for US microseconds before sleeping (200; 0: never)
   foreground             do not become a daemon; log to standard error
   _netdev, nofail, x-... accepted
 

@@ -24,7 +24,7 @@ struct MountRequest {
   log::Level log_level = log::Level::kInfo;
   bool hard = true;
   std::chrono::seconds soft_timeout{60};
-  std::chrono::microseconds busy_poll{50};  // core-volume/rpc/loop.h
+  std::chrono::microseconds busy_poll{200};  // core-volume/rpc/loop.h
   bool foreground = false;
 
   bool needs_certificate() const;

@@ -32,7 +32,7 @@ struct Arguments {
   std::string log_level = "info";
   std::string log_file;
   unsigned workers = 16;
-  unsigned busy_poll_us = 50;
+  unsigned busy_poll_us = 200;
   bool foreground = true;
 };
 

@@ -68,6 +68,11 @@ class Bridge {
   Task<void> set_lock(Request request, NodeId node, std::uint64_t file, FileLock lock, bool wait);
   Task<void> flush(Request request, NodeId node, std::uint64_t lock_owner);
 
+  // What needs neither the volume nor a coroutine. False: not answered, ask the coroutine above.
+  bool getattr_now(Request& request, NodeId node) { return answer_directory(request, node); }
+  bool getxattr_now(Request& request, NodeId node, std::string_view key);
+  bool flush_now(Request& request, NodeId node, std::uint64_t lock_owner);
+
   /// An object changed, or a name, by another client's doing.
   void invalidate(const Invalidation& change);
   /// What a directory became by a change of ours whose answer is about to come (directories.cc).

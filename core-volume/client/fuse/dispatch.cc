@@ -50,6 +50,20 @@ void start(fuse_req_t raw, Operation operation, Args... args) {
   start_interruptible(false, raw, operation, std::move(args)...);
 }
 
+/// Whether the bridge knew the answer: then there is no task.
+template <typename AtOnce, typename... Args>
+bool answered(fuse_req_t raw, AtOnce at_once, Args... args) {
+  Dispatch& dispatch = dispatch_of(raw);
+  if (dispatch.refusing) return false;
+  Request request(raw, nullptr);
+  if (!(dispatch.bridge.*at_once)(request, args...)) {
+    request.give_back();
+    return false;
+  }
+  ++dispatch.requests;
+  return true;
+}
+
 NewObject new_object(fuse_req_t raw, mode_t mode, dev_t device = 0) {
   return {.mode = mode,
           .umask = fuse_req_ctx(raw)->umask,
@@ -72,7 +86,7 @@ void on_forget_multi(fuse_req_t raw, std::size_t count, fuse_forget_data* forget
 }
 
 void on_getattr(fuse_req_t raw, fuse_ino_t node, fuse_file_info*) {
-  start(raw, &Bridge::getattr, node);
+  if (!answered(raw, &Bridge::getattr_now, node)) start(raw, &Bridge::getattr, node);
 }
 
 void on_setattr(fuse_req_t raw, fuse_ino_t node, struct stat* st, int to_set, fuse_file_info*) {
@@ -165,6 +179,7 @@ void on_write(fuse_req_t raw, fuse_ino_t node, const char* bytes, std::size_t si
 }
 
 void on_flush(fuse_req_t raw, fuse_ino_t node, fuse_file_info* file) {
+  if (answered(raw, &Bridge::flush_now, node, file->lock_owner)) return;
   start(raw, &Bridge::flush, node, file->lock_owner);
 }
 
@@ -203,6 +218,7 @@ void on_setxattr(fuse_req_t raw, fuse_ino_t node, const char* key, const char* v
 }
 
 void on_getxattr(fuse_req_t raw, fuse_ino_t node, const char* key, std::size_t size) {
+  if (answered(raw, &Bridge::getxattr_now, node, std::string_view(key))) return;
   start(raw, &Bridge::getxattr, node, std::string(key), size);
 }
 

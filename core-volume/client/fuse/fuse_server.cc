@@ -14,6 +14,7 @@
 #include "base/concurrency.h"
 #include "base/coro.h"
 #include "base/log.h"
+#include "base/loop_watch.h"
 #include "base/on_worker.h"
 #include "core-volume/client/fuse/dispatch.h"
 
@@ -23,7 +24,7 @@ namespace {
 
 constexpr std::size_t kReceive_bytes = kTransferMax_bytes + (64 << 10);
 constexpr int kDrainTries = 100;
-constexpr int kRequestsPerWakeUp = 64;  // then others on the loop have their turn
+constexpr int kRequestsPerWakeUp = 64;
 
 Error mount_error(int code, const FuseOptions& options) {
   switch (code) {
@@ -64,6 +65,7 @@ struct FuseServer::Impl {
   Result<void> unmount(int flags);
   Task<void> receive_all();
   bool receive_one();
+  bool receive_some();
   Task<Result<void>> run();
   Task<Result<void>> stop(nanoseconds grace);
   Task<bool> ends_within(nanoseconds grace);
@@ -147,20 +149,28 @@ bool FuseServer::Impl::receive_one() {
   return !ended;
 }
 
+/// Whether there was anything, the mount's end included.
+bool FuseServer::Impl::receive_some() {
+  if (!device->is_open()) ended = true;
+  int left = kRequestsPerWakeUp;
+  while (left > 0 && !ended && receive_one()) {
+    --left;
+    // Waiting again finds what has come meanwhile, too: to look for more at once pays only when several
+    // processes are at work.
+    if (tasks.size() <= 1) break;
+  }
+  return ended || left < kRequestsPerWakeUp;
+}
+
 Task<void> FuseServer::Impl::receive_all() {
+  LoopWatch& watch = LoopWatch::of(executor);
   while (!ended) {
+    if (co_await watch.found([this] { return receive_some(); })) continue;
     boost::system::error_code failure;
     co_await device->async_wait(asio::posix::stream_descriptor::wait_read,
                                 asio::redirect_error(asio::use_awaitable, failure));
     if (failure) break;  // stop() closed the device
-    // Waiting again finds what has come meanwhile, too: to look for more at once pays only when several
-    // processes are at work.
-    int left = kRequestsPerWakeUp;
-    while (left > 0 && receive_one()) {
-      --left;
-      if (tasks.size() <= 1) break;
-    }
-    if (left == 0) co_await asio::post(executor, asio::use_awaitable);
+    receive_some();
   }
   ended = true;
   ended_event.notify_all();

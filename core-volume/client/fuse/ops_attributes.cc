@@ -25,7 +25,7 @@ void Bridge::answer_attributes(Request& request, NodeId node, const FileAttr& at
 
 Task<void> Bridge::getattr(Request request, NodeId node) {
   const Gfid gfid = gfid_or_stale(request, node);
-  if (gfid.is_nil() || answer_directory(request, node)) co_return;
+  if (gfid.is_nil()) co_return;
   auto attr = co_await volume_.getattr(request.context(), gfid);
   if (attr)
     answer_attributes(request, node, *attr);
@@ -64,15 +64,19 @@ Task<void> Bridge::readlink(Request request, NodeId node) {
 // The kernel asks for file capabilities before every write, to know whether the write must remove them.
 // "None" is remembered as long as attributes are: a capability set through another mount is seen as late as a
 // mode.
+bool Bridge::getxattr_now(Request& request, NodeId node, std::string_view key) {
+  const Inode* inode = inodes_.find(node);
+  if (key != kCapability || inode == nullptr || inode->no_capability_until <= clock_.boot_time())
+    return false;
+  request.fail(ENODATA);
+  return true;
+}
+
 Task<void> Bridge::getxattr(Request request, NodeId node, std::string key, std::size_t asked_bytes) {
   const Gfid gfid = gfid_or_stale(request, node);
   if (gfid.is_nil()) co_return;
   const bool is_capability = key == kCapability;
   const auto asked_at = clock_.boot_time();
-  if (is_capability && inodes_.find(node)->no_capability_until > asked_at) {
-    request.fail(ENODATA);
-    co_return;
-  }
   auto value = co_await volume_.getxattr(request.context(), gfid, key);
   if (value) {
     request.xattr(*value, asked_bytes);

@@ -68,7 +68,14 @@ Task<void> Bridge::set_lock(Request request, NodeId node, std::uint64_t file, Fi
 // Every close(2). There is nothing to write back, so it costs no round trip unless this process has POSIX
 // locks on the file: closing any of its descriptors releases them. (ENOSYS, which would stop the kernel from
 // asking, is for the life of the mount: locks taken later would then never be released.)
-//
+bool Bridge::flush_now(Request& request, NodeId node, std::uint64_t lock_owner) {
+  if (inodes_.find(node) == nullptr) return false;
+  const auto owners = lock_owners_.find(node);
+  if (owners != lock_owners_.end() && owners->second.contains(lock_owner)) return false;
+  request.ok();
+  return true;
+}
+
 // A process that was killed is not kept waiting: its signal cancels this task. Its locks must go all the
 // same, or others would wait for a dead process for ever; so a task of its own releases them.
 Task<void> Bridge::flush(Request request, NodeId node, std::uint64_t lock_owner) {

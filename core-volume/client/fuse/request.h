@@ -24,6 +24,9 @@ class Request {
   Request& operator=(Request&&) = delete;
   ~Request();  // EINTR when nobody answered: the operation was cancelled before it began
 
+  /// The question, unanswered, for somebody else to answer.
+  fuse_req_t give_back() { return take(); }
+
   /// Who asks; good as long as the request object, answered or not.
   const OpContext& context() const { return context_; }
   /// Whether the asking process has this group, as its own or as a supplementary one. Before the answer.
