@@ -51,6 +51,14 @@ void tune_tcp(int fd) {
   set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 30000);
 }
 
+/// A unix socket's buffer does not grow by itself, and a large request that does not fit wakes the two sides
+/// in turn for each part.
+void tune_unix(int fd) {
+  constexpr int kBuffer_bytes = 4 << 20;
+  set_option(fd, SOL_SOCKET, SO_SNDBUF, kBuffer_bytes);
+  set_option(fd, SOL_SOCKET, SO_SNDBUFFORCE, kBuffer_bytes);  // beyond the system's limit, if we may
+}
+
 Result<GenericEndpoint> unix_address(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -194,7 +202,7 @@ Task<void> accept_all(std::shared_ptr<ListenerState> state) {
     int fd = ::accept4(state->socket.native_handle(), reinterpret_cast<sockaddr*>(&address), &size,
                        SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
-      if (state->local.kind != Endpoint::Kind::kUnix) tune_tcp(fd);
+      state->local.kind == Endpoint::Kind::kUnix ? tune_unix(fd) : tune_tcp(fd);
       GenericSocket socket(state->executor, asio::generic::stream_protocol(address.ss_family, 0), fd);
       ++state->pending;
       state->tasks->spawn(state->executor, welcome(state, std::move(socket)));
@@ -321,6 +329,7 @@ class SocketTransport final : public Transport {
   static Task<Result<std::unique_ptr<Stream>>> connect_unix(const Endpoint& to, std::string protocol) {
     CO_TRY(auto address, unix_address(to.host));
     CO_TRY(auto socket, co_await connect_to(address));
+    tune_unix(socket.native_handle());
     auto connection = std::make_shared<SocketConnection>(std::move(socket));
     CO_TRY(connection->identify_unix_peer(std::move(protocol)));
     co_return make_socket_stream(std::move(connection));

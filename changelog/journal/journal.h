@@ -99,7 +99,8 @@ class Journal {
   virtual std::uint64_t first_index() const = 0;     // oldest still readable
   virtual std::uint64_t appended_index() const = 0;  // 0: nothing yet
   virtual std::uint64_t stable_index() const = 0;
-  virtual std::uint64_t applied_index() const = 0;  // every record <= it is applied
+  virtual std::uint64_t applied_index() const = 0;     // every record <= it is applied
+  virtual std::uint64_t checkpoint_index() const = 0;  // every record <= it is applied and on disk
   virtual JournalPosition position(std::uint64_t index) const = 0;
   /// Called on some worker after the stable index has grown. One listener.
   virtual void on_stable(std::function<void(std::uint64_t stable_index)> listener) = 0;

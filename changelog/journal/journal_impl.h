@@ -32,6 +32,7 @@ class JournalImpl final : public Journal {
   std::uint64_t first_index() const override { return catalogue_->first_index(); }
   std::uint64_t appended_index() const override { return catalogue_->appended(); }
   std::uint64_t stable_index() const override { return catalogue_->stable(); }
+  std::uint64_t checkpoint_index() const override { return checkpoint_index_; }
   std::uint64_t applied_index() const override { return in_flight_->low(); }
   JournalPosition position(std::uint64_t index) const override;
   void on_stable(std::function<void(std::uint64_t)> listener) override;
@@ -100,7 +101,7 @@ class JournalImpl final : public Journal {
   std::unique_ptr<JournalDatabase> database_;
 
   std::mutex maintain_mutex_;
-  std::uint64_t checkpoint_index_ = 0;  // maintain_mutex_
+  std::atomic<std::uint64_t> checkpoint_index_{0};  // written under maintain_mutex_
   std::int64_t checkpoint_boot_time_ns_ = 0;
 
   std::mutex sync_mutex_;  // one fdatasync at a time: an error of the kernel is told only once

@@ -207,7 +207,7 @@ Result<void> JournalImpl::continue_log() {
 Result<void> JournalImpl::load_in_flight() {
   // The oldest record may be past the checkpoint only where the checkpoint is lost: what retention dropped
   // was applied and durable.
-  checkpoint_index_ = std::max(checkpoint_index_, catalogue_->first_index() - 1);
+  checkpoint_index_ = std::max(checkpoint_index_.load(), catalogue_->first_index() - 1);
   if (!in_flight_->same_boot() || in_flight_->low() + 1 < catalogue_->first_index())
     return in_flight_->reset(checkpoint_index_);
   return in_flight_->clear_failed_sync();

@@ -28,6 +28,8 @@ struct FileAttr {
   std::uint64_t blocks_512 = 0;
   timespec atime{};
   timespec mtime{};
+  /// It has no extended attribute that anybody could ask for, ACLs included. False: it may have some.
+  bool plain = false;
   timespec ctime{};  // HLC of the last change, unique per set: doubles as the object's change index
 
   bool is_directory() const { return S_ISDIR(mode); }

@@ -58,6 +58,7 @@ void put(wire::Attr* out, const FileAttr& attr) {
   out->set_mtime_ns(static_cast<std::uint32_t>(attr.mtime.tv_nsec));
   out->set_ctime_s(attr.ctime.tv_sec);
   out->set_ctime_ns(static_cast<std::uint32_t>(attr.ctime.tv_nsec));
+  out->set_plain(attr.plain);
 }
 
 Result<FileAttr> attr_from(const wire::Attr& in) {
@@ -74,6 +75,7 @@ Result<FileAttr> attr_from(const wire::Attr& in) {
   TRY(attr.atime, time_from(in.atime_s(), in.atime_ns()));
   TRY(attr.mtime, time_from(in.mtime_s(), in.mtime_ns()));
   TRY(attr.ctime, time_from(in.ctime_s(), in.ctime_ns()));
+  attr.plain = in.plain();
   return attr;
 }
 

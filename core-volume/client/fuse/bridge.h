@@ -71,6 +71,7 @@ class Bridge {
   // What needs neither the volume nor a coroutine. False: not answered, ask the coroutine above.
   bool getattr_now(Request& request, NodeId node) { return answer_directory(request, node); }
   bool getxattr_now(Request& request, NodeId node, std::string_view key);
+  bool listxattr_now(Request& request, NodeId node, std::size_t asked_bytes);
   bool flush_now(Request& request, NodeId node, std::uint64_t lock_owner);
 
   /// An object changed, or a name, by another client's doing.
@@ -106,6 +107,7 @@ class Bridge {
   void answer_attributes(Request& request, NodeId node, const FileAttr& attr);
   void told_attributes(Inode& inode, const FileAttr& attr);
   void changed_here(NodeId node);
+  void xattrs_change(NodeId node);
   bool answer_directory(Request& request, NodeId node);
   void names_change(NodeId directory) { directories_.erase(directory); }
   fuse_file_info remember_file(Inode& inode, const Opened& opened, int flags);

@@ -29,7 +29,13 @@ struct Inode {
   std::chrono::nanoseconds attr_until{0};
   // Pages that the kernel caches are not older than this change index: that of the last open.
   timespec pages_ctime{};
+  // Without extended attributes: good until then. Not believed before `plain_after`: this mount changed some,
+  // and older answers may still be under way.
+  std::chrono::nanoseconds plain_until{0};
+  std::chrono::nanoseconds plain_after{0};
   std::chrono::nanoseconds no_capability_until{0};  // security.capability was absent; good until then
+
+  void forget_xattrs() { plain_until = no_capability_until = std::chrono::nanoseconds(0); }
 };
 
 class InodeTable {

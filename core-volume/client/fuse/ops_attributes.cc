@@ -63,13 +63,28 @@ Task<void> Bridge::readlink(Request request, NodeId node) {
 
 // The kernel asks for file capabilities before every write, to know whether the write must remove them.
 // "None" is remembered as long as attributes are: a capability set through another mount is seen as late as a
-// mode.
+// mode. And `ls -l` asks for the ACL of each file, whose attributes have just said that there is none.
 bool Bridge::getxattr_now(Request& request, NodeId node, std::string_view key) {
   const Inode* inode = inodes_.find(node);
-  if (key != kCapability || inode == nullptr || inode->no_capability_until <= clock_.boot_time())
-    return false;
-  request.fail(ENODATA);
+  if (inode == nullptr) return false;
+  const auto now = clock_.boot_time();
+  const bool absent = inode->plain_until > now || (key == kCapability && inode->no_capability_until > now);
+  if (absent) request.fail(ENODATA);
+  return absent;
+}
+
+bool Bridge::listxattr_now(Request& request, NodeId node, std::size_t asked_bytes) {
+  const Inode* inode = inodes_.find(node);
+  if (inode == nullptr || inode->plain_until <= clock_.boot_time()) return false;
+  request.xattr({}, asked_bytes);
   return true;
+}
+
+void Bridge::xattrs_change(NodeId node) {
+  Inode* inode = inodes_.find(node);
+  if (inode == nullptr) return;
+  inode->forget_xattrs();
+  inode->plain_after = clock_.boot_time() + options_.attribute_timeout;
 }
 
 Task<void> Bridge::getxattr(Request request, NodeId node, std::string key, std::size_t asked_bytes) {
@@ -109,12 +124,12 @@ Task<void> Bridge::listxattr(Request request, NodeId node, std::size_t asked_byt
 Task<void> Bridge::setxattr(Request request, NodeId node, std::string key, std::string value, int flags) {
   const Gfid gfid = gfid_or_stale(request, node);
   if (gfid.is_nil()) co_return;
-  inodes_.find(node)->no_capability_until = std::chrono::nanoseconds(0);
+  xattrs_change(node);
   auto done = co_await volume_.setxattr(request.context(), gfid, key, value, flags);
   if (done && key == kAclAccess) co_await drop_set_group_id(request, gfid);
   directories_.erase(node);
   // Again: a question that the kernel asked meanwhile may have been answered with the state before.
-  if (Inode* inode = inodes_.find(node)) inode->no_capability_until = std::chrono::nanoseconds(0);
+  xattrs_change(node);
   changed_here(node);
   done ? request.ok() : request.fail(done.error());
 }

@@ -29,7 +29,10 @@ void Bridge::told_attributes(Inode& inode, const FileAttr& attr) {
   inode.attr_ctime = attr.ctime;
   // The kernel counts from when it has read the answer, which may be a while after it was sent: twice the
   // time.
-  inode.attr_until = clock_.boot_time() + 2 * options_.attribute_timeout;
+  const auto now = clock_.boot_time();
+  inode.attr_until = now + 2 * options_.attribute_timeout;
+  inode.plain_until =
+      attr.plain && now >= inode.plain_after ? now + options_.attribute_timeout : std::chrono::nanoseconds(0);
 }
 
 fuse_entry_param Bridge::remember(NodeId parent, const FileAttr& attr) {
@@ -141,13 +144,13 @@ void Bridge::changed_here(NodeId node) {
 void Bridge::invalidate(const Invalidation& change) {
   if (change.gfid.is_nil() && !change.entry) {
     directories_.clear();
-    for (NodeId node : inodes_.all()) inodes_.find(node)->no_capability_until = std::chrono::nanoseconds(0);
+    for (NodeId node : inodes_.all()) inodes_.find(node)->forget_xattrs();
     invalidator->everything();
     return;
   }
   if (const NodeId node = inodes_.node_of(change.gfid)) {
     directories_.erase(node);
-    inodes_.find(node)->no_capability_until = std::chrono::nanoseconds(0);
+    inodes_.find(node)->forget_xattrs();
     invalidator->object(node);
   }
   if (change.entry)

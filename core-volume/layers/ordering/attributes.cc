@@ -13,8 +13,9 @@ Task<Result<FileAttr>> OrderingLayer::setattr(const OpContext& ctx, Gfid gfid, c
   if (done && (done->kind == RecordKind::kSetattr || !more)) co_return co_await attr_on_worker(gfid);
   const bool truncated = done != nullptr;  // killed between the two records
   Record truncate, setattr;
-  auto after = co_await on_worker(
-      short_work_, [&] { return setattr_on_worker(ctx, gfid, change, truncated, truncate, setattr); });
+  auto work = [&] { return setattr_on_worker(ctx, gfid, change, truncated, truncate, setattr); };
+  const bool syncs = (change.fields & SetAttr::kSize) != 0 && data_sync_.relied_on_log(gfid);
+  auto after = syncs ? co_await on_worker(seams_.workers, work) : co_await on_worker(short_work_, work);
   finish(ctx, truncate);
   finish(ctx, setattr);
   co_return after;

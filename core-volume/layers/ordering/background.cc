@@ -58,7 +58,11 @@ Task<void> OrderingLayer::maintain_loop() {
     if (!slept) co_return;
     auto maintained = co_await on_worker(seams_.workers, [&]() -> Result<void> {
       TRY(note_again());
-      return journal_.maintain();
+      const auto mark = data_sync_.mark();
+      const auto checkpoint = journal_.checkpoint_index();
+      auto done = journal_.maintain();
+      if (journal_.checkpoint_index() != checkpoint) data_sync_.everything_synced(mark);
+      return done;
     });
     auto moved = co_await move_transaction_cursor();
     if (!moved) log::warning("log of brick {}: {}", store_.path(), moved.error().message());

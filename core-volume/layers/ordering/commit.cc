@@ -82,12 +82,46 @@ Result<void> OrderingLayer::apply_appended(const Record& record, const ApplyHint
   return {};
 }
 
+namespace {
+
+/// A change that recovery lets win over logged bytes that came before it: see data_sync.h. Of an empty file
+/// there are none.
+bool is_unlogged(const Record& record) {
+  switch (record.kind) {
+    case RecordKind::kWrite:
+      return record.data.empty() && record.length != 0;
+    case RecordKind::kTruncate:
+      return record.length != 0;
+    case RecordKind::kFallocate:
+    case RecordKind::kPunch:
+    case RecordKind::kZero:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+Result<void> OrderingLayer::sync_before_unlogged(const Gfid& gfid) {
+  const auto plan = data_sync_.begin_unlogged(gfid);
+  if (!plan.file) return {};
+  TRY(store_.fsync(gfid, true, journal_.checkpoint_index()));
+  data_sync_.synced(gfid, plan);
+  return {};
+}
+
 /// Afterwards the record has an index exactly if its change has happened, or a part of a write has.
 Result<void> OrderingLayer::commit(Record& record, const Applying& how) {
+  const bool unlogged = is_unlogged(record);
+  if (unlogged) {
+    TRY(sync_before_unlogged(record.gfid));
+  }
   TRY(append(record));
   auto apply = [&] { return how.apply ? how.apply(record) : store_.apply(record, how.hints); };
   auto applied = apply();
   if (!applied && made_room(record, applied.error())) applied = apply();
+  if (unlogged) data_sync_.end_unlogged(record.gfid);
   if (!applied) return undo(record, how, std::move(applied).error());
   crash_point("ordering/after-apply");
   auto noted = journal_.applied(record.index);

@@ -80,6 +80,7 @@ FileAttr attr_of_new_file(const Record& record) {
   attr.atime = state.atime;
   attr.mtime = state.mtime;
   attr.ctime = time_from_ns(record.time_ns);
+  attr.plain = state.xattrs.empty();
   return attr;
 }
 

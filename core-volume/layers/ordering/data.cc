@@ -21,8 +21,9 @@ Task<Result<WriteResult>> OrderingLayer::write(const OpContext& ctx, Gfid gfid, 
   }
   Record record;
   auto write = [&] { return write_on_worker(ctx, gfid, offset, data, append, record); };
-  auto written = data.size() <= kShortTransferMax_bytes ? co_await on_worker(short_work_, write)
-                                                        : co_await on_worker(seams_.workers, write);
+  const bool unlogged = data.size() > options_.inline_data_bytes;
+  const bool is_long = data.size() > kShortTransferMax_bytes || (unlogged && data_sync_.relied_on_log(gfid));
+  auto written = is_long ? co_await on_worker(seams_.workers, write) : co_await on_worker(short_work_, write);
   finish(ctx, record);
   if (!written && !written.error().maybe_applied()) retries_.forget(ctx.session, ctx.sequence);
   co_return written;
@@ -31,8 +32,11 @@ Task<Result<WriteResult>> OrderingLayer::write(const OpContext& ctx, Gfid gfid, 
 Result<WriteResult> OrderingLayer::write_on_worker(const OpContext& ctx, const Gfid& gfid,
                                                    std::uint64_t offset, const Buffer& data, bool append,
                                                    Record& record) {
-  TRY(auto size, store_.size(gfid));
-  if (append) offset = size;
+  if (append) {
+    TRY(offset, store_.size(gfid));
+  } else {
+    TRY(store_.check_regular(gfid));
+  }
   TRY(check_extent(offset, data.size()));
   if (!data.empty()) {
     TRY(check_space(data.size()));

@@ -27,6 +27,7 @@
 #include "core-volume/layer/invalidation.h"
 #include "core-volume/layer/posix_rules.h"
 #include "core-volume/layer/set_peer.h"
+#include "core-volume/layers/ordering/data_sync.h"
 #include "core-volume/layers/ordering/name_hints.h"
 #include "core-volume/layers/ordering/open_files.h"
 #include "core-volume/layers/ordering/retry_table.h"
@@ -171,6 +172,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   // The same in two steps, with other sets between them. After the second has failed: no more changes.
   Result<void> append(Record& record);
   Result<void> apply_appended(const Record& record, const ApplyHints& hints);
+  Result<void> sync_before_unlogged(const Gfid& gfid);
   Result<void> undo(Record& failed, const Applying& how, Error why);
   Result<void> note_again();
   void note_later(std::uint64_t index);
@@ -281,6 +283,10 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
 
   // Recovery (recovery.cc).
   struct Recovery;
+  struct Extent {
+    std::uint64_t begin = 0, end = 0;
+  };
+  Result<void> redo_parts(const Record& write, const Buffer& data, const std::vector<Extent>& parts);
   Result<void> recover();
   Result<void> redo(Record& record, const Recovery& recovery);
   Result<void> load_retries(const Recovery& recovery);
@@ -326,6 +332,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::vector<std::uint64_t> unnoted_;         // applied, but the log could not be told yet
   std::atomic<std::int64_t> space_budget_{0};  // bytes that may be used before statfs is asked again
   SpaceReserve reserve_;
+  DataSync data_sync_;
   std::atomic<std::uint64_t> broken_at_{0};  // index of a record that could be neither applied nor undone
   std::atomic<int> broken_why_{0};           // errno
   std::mutex unsettled_mutex_;

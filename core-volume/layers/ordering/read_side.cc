@@ -95,15 +95,24 @@ Task<Result<void>> OrderingLayer::fsync(const OpContext& ctx, Gfid gfid, bool da
 
 Task<Result<void>> OrderingLayer::sync_object(Gfid gfid, bool data_only) {
   co_return co_await on_worker(seams_.workers, [&]() -> Result<void> {
+    const auto plan = data_sync_.plan(gfid);
+    if (!plan.file) {
+      TRY(store_.attr(gfid));  // whether there is such an object
+      return journal_.sync();
+    }
     // Bytes first: once the log is stable, whatever it says of them must be on disk.
-    TRY(store_.fsync(gfid, data_only));
-    return journal_.sync();
+    TRY(store_.fsync(gfid, data_only, journal_.checkpoint_index()));
+    TRY(journal_.sync());
+    data_sync_.synced(gfid, plan);
+    return {};
   });
 }
 
 Task<Result<void>> OrderingLayer::sync(const OpContext&) {
   co_return co_await on_worker(seams_.workers, [&]() -> Result<void> {
+    const auto mark = data_sync_.mark();
     TRY(store_.syncfs());
+    data_sync_.everything_synced(mark);
     return journal_.sync();
   });
 }

@@ -6,12 +6,13 @@
 // newer ones have set (two names made in one directory).
 //
 // After a power loss (another boot id) what was applied since the checkpoint may be gone in part: all of that
-// is unapplied() and folded. Bytes in the log are written again, except where a later write whose bytes did
-// not travel in the log may have survived.
+// is unapplied() and folded. Bytes in the log are written again, except those over which a later write whose
+// bytes did not travel in the log may have survived.
 //
 // Then the retry table is made from the log's tail.
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "base/hlc.h"
 #include "base/log.h"
@@ -33,15 +34,30 @@ struct OrderingLayer::Recovery {
   std::set<std::uint64_t> bytes_lost;
   std::map<Gfid, std::vector<Record>> opaque_writes;  // those of bytes_lost, by object
 
-  bool survives_in(const Record& record) const {
-    auto of_object = opaque_writes.find(record.gfid);
-    if (of_object == opaque_writes.end()) return false;
-    return std::ranges::any_of(of_object->second, [&](const Record& later) {
-      return later.index > record.index && later.offset < record.offset + record.length &&
-             record.offset < later.offset + later.length;
-    });
-  }
+  std::vector<Extent> uncovered(const Record& record) const;
 };
+
+/// The parts of a write's extent over which no later opaque write can be, in order. Exactly these, to the
+/// byte: of two logged writes that overlap, the older one must not be left standing where the newer one is
+/// left out.
+std::vector<OrderingLayer::Extent> OrderingLayer::Recovery::uncovered(const Record& record) const {
+  std::vector<Extent> parts{{record.offset, record.offset + record.length}};
+  auto of_object = opaque_writes.find(record.gfid);
+  if (of_object == opaque_writes.end()) return parts;
+  for (const auto& later : of_object->second) {
+    if (later.index <= record.index) continue;
+    std::vector<Extent> left;
+    for (const auto& part : parts) {
+      const auto later_end = later.offset + later.length;
+      if (part.begin < std::min(part.end, later.offset))
+        left.push_back({part.begin, std::min(part.end, later.offset)});
+      if (std::max(part.begin, later_end) < part.end)
+        left.push_back({std::max(part.begin, later_end), part.end});
+    }
+    parts = std::move(left);
+  }
+  return parts;
+}
 
 Result<void> OrderingLayer::recover() {
   Recovery recovery;
@@ -63,6 +79,8 @@ Result<void> OrderingLayer::recover() {
     log::info("brick {}: redid {} records, {} to {}{}", store_.path(), records.size(), records.front().index,
               records.back().index, recovery.same_boot ? "" : ", after another boot");
   }
+  // Nothing tells what of this and of earlier starts is on disk: see data_sync.h.
+  TRY(store_.syncfs());
   TRY(store_.remember_boot());
   TRY(load_transactions());
   return load_retries(recovery);
@@ -77,12 +95,29 @@ Result<void> OrderingLayer::redo(Record& record, const Recovery& recovery) {
     TRY(store_.cut_back(record.gfid, record.offset));
   }
   // Bytes that are there already may be newer than these.
-  const bool newer = !unapplied || (!recovery.same_boot && recovery.survives_in(record));
-  if (record.kind == RecordKind::kWrite && newer) record.data = {};
+  const bool whole = unapplied && recovery.same_boot;
+  if (record.kind == RecordKind::kWrite && !record.data.empty() && !whole) {
+    const Buffer data = std::exchange(record.data, {});
+    if (unapplied) {
+      TRY(redo_parts(record, data, recovery.uncovered(record)));
+    }
+  }
   // Whatever was open may be opened again by its client.
   TRY(store_.apply(record, {.keep_object = true}));
   if (!unapplied) return {};
   return journal_.applied(record.index);
+}
+
+Result<void> OrderingLayer::redo_parts(const Record& write, const Buffer& data,
+                                       const std::vector<Extent>& parts) {
+  for (const auto& part : parts) {
+    Record one = write;
+    one.offset = part.begin;
+    one.length = part.end - part.begin;
+    one.data = data.slice(part.begin - write.offset, one.length);
+    TRY(store_.apply(one, {}));
+  }
+  return {};
 }
 
 Result<void> OrderingLayer::load_retries(const Recovery& recovery) {

@@ -13,7 +13,9 @@ layout::Meta meta_of_new(const Record& record) {
   return {.gfid = record.gfid,
           .ctime_ns = record.time_ns,
           .mtime = record.state.mtime,
-          .destructive_index = record.index};
+          .destructive_index = record.index,
+          .destructive_hlc_ns = record.hlc.ns,
+          .plain = record.state.xattrs.empty()};
 }
 
 }  // namespace
@@ -69,13 +71,13 @@ Result<void> Store::make_object(const Record& record) {
 
 Result<void> Store::make_regular(const Record& record, const FdRef& index_dir) {
   TRY(auto file, disk_.open(tmp_.fd(), ".", O_TMPFILE | O_RDWR | O_NOATIME, 0600));
-  auto fd = std::make_shared<DiskFile>(std::move(file));
+  auto fd = std::make_shared<OpenInode>(std::move(file));
   Object object{fd, {}, {}};
   object.native.st_mode = S_IFREG | 0600;  // owned by us: root
   TRY(dress(object, record, meta_of_new(record)));
   crash_point("store/after-tmpfile");
   TRY(disk_.link_file(fd->fd(), index_dir->fd(), record.gfid.hex()));
-  fds_.put(FdCache::Kind::kFile, record.gfid, std::move(*fd));  // whoever creates a file writes it next
+  fds_.put(FdCache::Kind::kFile, record.gfid, std::move(fd));  // whoever creates a file writes it next
   return {};
 }
 
@@ -85,7 +87,7 @@ Result<void> Store::make_directory(const Record& record) {
   (void)disk_.unlink(tmp_.fd(), name, AT_REMOVEDIR);
   TRY(disk_.mkdir(tmp_.fd(), name, 0700));
   TRY(auto dir, disk_.open(tmp_.fd(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  auto fd = std::make_shared<DiskFile>(std::move(dir));
+  auto fd = std::make_shared<OpenInode>(std::move(dir));
   Object object{fd, {}, {}};
   object.native.st_mode = S_IFDIR | 0700;
   TRY(dress(object, record, meta_of_new(record)));
@@ -94,7 +96,7 @@ Result<void> Store::make_directory(const Record& record) {
   }
   crash_point("store/after-tmpfile");
   TRY(disk_.rename(tmp_.fd(), name, dirs_.fd(), name, RENAME_NOREPLACE));
-  fds_.put(FdCache::Kind::kDirectory, record.gfid, std::move(*fd));
+  fds_.put(FdCache::Kind::kDirectory, record.gfid, std::move(fd));
   return {};
 }
 
@@ -112,6 +114,7 @@ Result<void> Store::restate(const Record& record) {
   TRY(undress(*object, record.state));
   meta.ctime_ns = record.time_ns;  // as in apply_setattr()
   meta.mtime = record.state.mtime;
+  meta.plain = record.state.xattrs.empty();
   return dress(*object, record, meta);
 }
 

@@ -56,7 +56,8 @@ Result<void> Store::apply(const Record& record, const ApplyHints& hints) {
 /// Bytes as of `record` would undo what a destructive record after it did, if that was applied already (which
 /// then was this one, too): folding a tail again leaves the bytes alone, and sets the times all the same.
 bool Store::bytes_are_newer(const layout::Meta& meta, const Record& record) {
-  return record.index != 0 && meta.destructive_index >= record.index;
+  return record.index != 0 && meta.destructive_index >= record.index &&
+         (meta.destructive_hlc_ns == 0 || meta.destructive_hlc_ns >= record.hlc.ns);
 }
 
 /// Without `data` (folded again, and the bytes were not in the log) only the times.
@@ -112,8 +113,11 @@ Result<void> Store::apply_destructive(const Record& record) {
   TRY(set_times(object, {0, UTIME_OMIT}, time));
   meta.ctime_ns = record.time_ns;
   meta.mtime = time;
-  meta.destructive_index = std::max(meta.destructive_index, record.index);
-  return set_raw_xattr(object, layout::kMetaKey, layout::pack_meta(meta));
+  if (!bytes_are_newer(meta, record)) {
+    meta.destructive_index = record.index;
+    meta.destructive_hlc_ns = record.hlc.ns;
+  }
+  return set_meta(object, meta);
 }
 
 Result<void> Store::change_extent(const FdRef& file, const Record& record) {

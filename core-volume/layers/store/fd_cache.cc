@@ -11,8 +11,7 @@ FdRef FdCache::get(Kind kind, const Gfid& gfid) {
   return found->second->file;
 }
 
-FdRef FdCache::put(Kind kind, const Gfid& gfid, DiskFile file) {
-  auto ref = std::make_shared<DiskFile>(std::move(file));
+FdRef FdCache::put(Kind kind, const Gfid& gfid, FdRef ref) {
   FdRef dropped;  // closed after the mutex is free: close(2) of an unlinked file may take long
   std::lock_guard lock(mutex_);
   Key key{kind, gfid};

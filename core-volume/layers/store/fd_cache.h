@@ -5,15 +5,53 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <unordered_map>
 
 #include "base/disk.h"
 #include "base/gfid.h"
+#include "core-volume/layers/store/layout.h"
 
 namespace polder {
 
+/// An open file or directory of the brick, and what has been read of it that only the store changes. Who
+/// changes the object does so under its exclusive stripe and notes it here, who reads it holds the stripe
+/// too: so what is known is as good as a look. The mutex is for readers side by side.
+class OpenInode : public DiskFile {
+ public:
+  OpenInode() = default;
+  explicit OpenInode(DiskFile file) : DiskFile(std::move(file)) {}
+  OpenInode& operator=(DiskFile&& file) {
+    DiskFile::operator=(std::move(file));
+    return *this;
+  }
+
+  std::optional<layout::Meta> meta() const { return get(meta_); }
+  void set_meta(std::optional<layout::Meta> meta) { set(meta_, std::move(meta)); }
+  /// Of a directory; empty: it has none.
+  std::optional<std::string> default_acl() const { return get(default_acl_); }
+  void set_default_acl(std::optional<std::string> acl) { set(default_acl_, std::move(acl)); }
+
+ private:
+  template <typename T>
+  T get(const T& known) const {
+    std::lock_guard lock(mutex_);
+    return known;
+  }
+  template <typename T>
+  void set(T& known, T value) {
+    std::lock_guard lock(mutex_);
+    known = std::move(value);
+  }
+
+  mutable std::mutex mutex_;
+  std::optional<layout::Meta> meta_;
+  std::optional<std::string> default_acl_;
+};
+
 /// Stays open while anybody uses it, whatever the cache does.
-using FdRef = std::shared_ptr<DiskFile>;
+using FdRef = std::shared_ptr<OpenInode>;
 
 class FdCache {
  public:
@@ -27,7 +65,10 @@ class FdCache {
   explicit FdCache(std::size_t capacity) : capacity_(capacity) {}
 
   FdRef get(Kind kind, const Gfid& gfid);
-  FdRef put(Kind kind, const Gfid& gfid, DiskFile file);
+  FdRef put(Kind kind, const Gfid& gfid, DiskFile file) {
+    return put(kind, gfid, std::make_shared<OpenInode>(std::move(file)));
+  }
+  FdRef put(Kind kind, const Gfid& gfid, FdRef file);
   void erase(Kind kind, const Gfid& gfid);
 
  private:

@@ -1,20 +1,37 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Store: attributes of one inode as records state them: owner, mode, times, xattrs, and Polder's own Meta.
+#include <utility>
+
+#include "core-volume/layer/posix_acl.h"
 #include "core-volume/layers/store/store.h"
 
 namespace polder {
 
+/// Whatever becomes of the change, it must be looked at again.
+void Store::forget_xattr(const Object& object, std::string_view key) {
+  if (object.name.empty() && key == kAclDefault) object.fd->set_default_acl({});
+}
+
 Result<void> Store::set_raw_xattr(const Object& object, const std::string& key, std::string_view value) {
+  forget_xattr(object, key);
   auto set = object.name.empty() ? disk_.set_xattr(object.fd->fd(), key, value)
                                  : disk_.set_xattr_at(object.fd->fd(), object.name, key, value);
   return std::move(set).with("set {}", key);
 }
 
 Result<void> Store::remove_raw_xattr(const Object& object, const std::string& key) {
+  forget_xattr(object, key);
   auto removed = object.name.empty() ? disk_.remove_xattr(object.fd->fd(), key)
                                      : disk_.remove_xattr_at(object.fd->fd(), object.name, key);
   if (removed.failed_with(ENODATA)) return {};
   return std::move(removed).with("remove {}", key);
+}
+
+Result<void> Store::set_meta(const Object& object, const layout::Meta& meta) {
+  if (object.name.empty()) object.fd->set_meta({});
+  TRY(set_raw_xattr(object, layout::kMetaKey, layout::pack_meta(meta)));
+  if (object.name.empty()) object.fd->set_meta(meta);
+  return {};
 }
 
 Result<void> Store::set_owner_and_mode(const Object& object, const ObjectState& state) {
@@ -54,7 +71,7 @@ Result<void> Store::dress(const Object& object, const Record& record, const layo
                             : disk_.chmod_at(object.fd->fd(), object.name, mode));
   }
   TRY(set_times(object, state.atime, state.mtime));
-  return set_raw_xattr(object, layout::kMetaKey, layout::pack_meta(meta));
+  return set_meta(object, meta);
 }
 
 /// Removes the xattrs that `state` does not have.
@@ -75,7 +92,7 @@ Result<void> Store::stamp(const Gfid& gfid, std::uint64_t time_ns) {
   TRY(auto meta, meta_of(*object));
   meta.ctime_ns = layout::newer_ctime(meta, object->native, time_ns);
   meta.mtime = object->native.st_mtim;
-  return set_raw_xattr(*object, layout::kMetaKey, layout::pack_meta(meta));
+  return set_meta(*object, meta);
 }
 
 Result<void> Store::apply_setattr(const Record& record) {
@@ -92,7 +109,7 @@ Result<void> Store::apply_setattr(const Record& record) {
   // As the file system keeps it: it may not know the year or the nanosecond asked for.
   TRY(auto native, disk_.stat(object->fd->fd(), object->name));
   meta.mtime = native.st_mtim;
-  return set_raw_xattr(*object, layout::kMetaKey, layout::pack_meta(meta));
+  return set_meta(*object, meta);
 }
 
 Result<void> Store::apply_xattr(const Record& record) {
@@ -102,6 +119,11 @@ Result<void> Store::apply_xattr(const Record& record) {
   if (object.failed_with(ESTALE)) return {};
   if (!object) return std::move(object).error();
   if (record.value) {
+    // Before there is one: what says that there is none must not outlive a crash in between.
+    TRY(auto meta, meta_of(*object));
+    if (std::exchange(meta.plain, false)) {
+      TRY(set_meta(*object, meta));
+    }
     TRY(set_raw_xattr(*object, record.key, *record.value));
   } else {
     TRY(remove_raw_xattr(*object, record.key));

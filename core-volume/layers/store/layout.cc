@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::uint8_t kVersion = 1;
 constexpr std::size_t kMetaBytes = 1 + 16 + 8 + 8 + 4 + 8;
+constexpr std::size_t kMetaMoreBytes = 1 + 8;  // bricks of earlier versions do not have these
 
 template <typename Integer>
 void put(std::string& out, Integer value) {
@@ -49,13 +50,15 @@ Result<void> open_packed(std::string_view& in, const std::string& key, std::size
 
 std::string pack_meta(const Meta& meta) {
   std::string out;
-  out.reserve(kMetaBytes);
+  out.reserve(kMetaBytes + kMetaMoreBytes);
   put(out, kVersion);
   put_gfid(out, meta.gfid);
   put(out, meta.ctime_ns);
   put(out, static_cast<std::int64_t>(meta.mtime.tv_sec));
   put(out, static_cast<std::uint32_t>(meta.mtime.tv_nsec));
   put(out, meta.destructive_index);
+  put(out, static_cast<std::uint8_t>(meta.plain));
+  put(out, meta.destructive_hlc_ns);
   return out;
 }
 
@@ -67,6 +70,9 @@ Result<Meta> unpack_meta(std::string_view bytes) {
   meta.mtime.tv_sec = take<std::int64_t>(bytes);
   meta.mtime.tv_nsec = take<std::uint32_t>(bytes);
   meta.destructive_index = take<std::uint64_t>(bytes);
+  if (bytes.size() < kMetaMoreBytes) return meta;
+  meta.plain = take<std::uint8_t>(bytes) == 1;
+  meta.destructive_hlc_ns = take<std::uint64_t>(bytes);
   return meta;
 }
 

@@ -48,9 +48,15 @@ struct Meta {
   Gfid gfid;
   std::uint64_t ctime_ns = 0;
   timespec mtime{};
-  /// Index of the last destructive data record (truncate, fallocate, punch, zero) applied: an older one that
-  /// is folded again would destroy bytes that were written after it and are not in the log.
+  /// Index and HLC of the last destructive data record (truncate, fallocate, punch, zero) applied: an older
+  /// one that is folded again would destroy bytes that were written after it and are not in the log. The
+  /// index alone is not enough: a power loss may leave the change and take the record, and its index is given
+  /// again.
   std::uint64_t destructive_index = 0;
+  std::uint64_t destructive_hlc_ns = 0;  // 0: of a brick of an earlier version, which had none
+  /// No extended attributes but our own: FileAttr::plain. Where bricks of earlier versions have no such byte:
+  /// false.
+  bool plain = false;
 };
 
 std::string pack_meta(const Meta& meta);

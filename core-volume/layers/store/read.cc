@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "core-volume/layer/brick_xattrs.h"
+#include "core-volume/layer/posix_acl.h"
 #include "core-volume/layers/store/store.h"
 
 namespace polder {
@@ -27,6 +28,7 @@ FileAttr make_attr(const layout::Meta& meta, const struct stat& native) {
   attr.atime = native.st_atim;
   attr.mtime = native.st_mtim;
   attr.ctime = layout::effective_ctime(meta, native);
+  attr.plain = meta.plain;
   return attr;
 }
 
@@ -90,6 +92,11 @@ Result<std::uint64_t> Store::size(const Gfid& gfid) {
   return static_cast<std::uint64_t>(native.st_size);
 }
 
+Result<void> Store::check_regular(const Gfid& gfid) {
+  TRY(shared_file(gfid));
+  return {};
+}
+
 Result<ObjectState> Store::state(const Gfid& gfid) {
   auto lock = stripes_.shared(Stripes::object(gfid));
   TRY(auto object, locate(gfid));
@@ -113,18 +120,22 @@ Result<ObjectState> Store::state(const Gfid& gfid) {
   return state;
 }
 
+Result<std::string> Store::default_acl(OpenInode& dir) {
+  if (auto known = dir.default_acl()) return *std::move(known);
+  auto acl = disk_.get_xattr(dir.fd(), std::string(kAclDefault));
+  if (acl.failed_with(ENODATA) || acl.failed_with(EOPNOTSUPP)) acl = std::string();
+  if (acl) dir.set_default_acl(*acl);
+  return acl;
+}
+
 Result<Store::DirectoryFacts> Store::directory_facts(const Gfid& gfid) {
   auto lock = stripes_.shared(Stripes::object(gfid));
   TRY(auto dir, directory(gfid));
   if (is_orphan_directory(gfid)) return Error(ENOENT);
   TRY(auto native, disk_.fstat(dir->fd()));
-  DirectoryFacts facts{native.st_mode, native.st_gid, static_cast<std::uint64_t>(native.st_size), {}};
-  auto acl = disk_.get_xattr(dir->fd(), "system.posix_acl_default");
-  if (acl)
-    facts.default_acl = *std::move(acl);
-  else if (!acl.failed_with(ENODATA) && !acl.failed_with(EOPNOTSUPP))
-    return std::move(acl).error();
-  return facts;
+  TRY(auto acl, default_acl(*dir));
+  return DirectoryFacts{native.st_mode, native.st_gid, static_cast<std::uint64_t>(native.st_size),
+                        std::move(acl)};
 }
 
 Result<EntryName> Store::parent_of(const Gfid& gfid) {

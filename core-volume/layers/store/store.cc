@@ -58,7 +58,7 @@ Result<void> make_root_directory(Disk& disk, int root, std::uint64_t time_ns) {
   auto time = layout::to_timespec(time_ns);
   timespec times[2] = {time, time};
   TRY(disk.set_times(dir.fd(), times));
-  layout::Meta meta{.gfid = Gfid::root(), .ctime_ns = time_ns, .mtime = time, .destructive_index = 0};
+  layout::Meta meta{.gfid = Gfid::root(), .ctime_ns = time_ns, .mtime = time, .plain = true};
   TRY(disk.set_xattr(dir.fd(), layout::kMetaKey, layout::pack_meta(meta))
           .with("set {} (the brick's file system must support trusted extended attributes)",
                 layout::kMetaKey));
@@ -348,15 +348,20 @@ Result<std::string> Store::raw_xattr(const Object& object, const std::string& ke
 }
 
 Result<layout::Meta> Store::meta_of(const Object& object) {
+  if (object.name.empty()) {
+    if (auto known = object.fd->meta()) return *known;
+  }
   auto packed = raw_xattr(object, layout::kMetaKey);
   if (packed.failed_with(ENODATA))
     return Error(EUCLEAN).with("an object of brick {} has lost its {}", path_, layout::kMetaKey);
   if (!packed) return std::move(packed).error();
-  return layout::unpack_meta(*packed);
+  TRY(auto meta, layout::unpack_meta(*packed));
+  if (object.name.empty()) object.fd->set_meta(meta);
+  return meta;
 }
 
-Result<void> Store::fsync(const Gfid& gfid, bool data_only) {
-  FdRef fd;
+Result<void> Store::fsync(const Gfid& gfid, bool data_only, std::uint64_t durable_index) {
+  FdRef fd, index_dir;
   {
     auto lock = stripes_.shared(Stripes::object(gfid));
     TRY(auto object, locate(gfid));
@@ -364,11 +369,16 @@ Result<void> Store::fsync(const Gfid& gfid, bool data_only) {
     if (!object.is(S_IFREG) && !object.is(S_IFDIR)) return {};
     if (object.is(S_IFREG)) {
       TRY(fd, file(gfid));
+      TRY(auto meta, meta_of({fd, {}, {}}));
+      if (meta.destructive_index > durable_index) {
+        TRY(index_dir, index(gfid, false));
+      }
     } else {
       fd = object.fd;
     }
   }
-  return data_only ? disk_.fdatasync(fd->fd()) : disk_.fsync(fd->fd());
+  TRY(data_only && !index_dir ? disk_.fdatasync(fd->fd()) : disk_.fsync(fd->fd()));
+  return index_dir ? disk_.fsync(index_dir->fd()) : Result<void>();
 }
 
 Result<void> Store::syncfs() {

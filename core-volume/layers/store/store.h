@@ -75,6 +75,7 @@ class Store {
   Result<FileAttr> lookup(const Gfid& parent, const std::string& name);  // ENOENT, ENOTDIR
   Result<FileAttr> attr(const Gfid& gfid);
   Result<std::uint64_t> size(const Gfid& gfid);  // of a regular file: EISDIR, EINVAL
+  Result<void> check_regular(const Gfid& gfid);  // the same errors, usually without a look at the disk
   /// What a new object inherits from its directory; cheaper than attr() and get_xattr(). ENOENT when the
   /// directory was removed and is only open.
   struct DirectoryFacts {
@@ -130,7 +131,9 @@ class Store {
   /// Nothing changes any more before it is closed. Syncs the file system.
   Result<void> mark_clean();
 
-  Result<void> fsync(const Gfid& gfid, bool data_only);
+  /// Up to `durable_index` everything is on disk. Where a later record made the file or cut it, its index
+  /// link and its Meta are synced too: without them recovery would make or cut it again, and lose its bytes.
+  Result<void> fsync(const Gfid& gfid, bool data_only, std::uint64_t durable_index);
   Result<void> syncfs();
 
   /// Names that objects of this set have in directories of other sets.
@@ -179,6 +182,7 @@ class Store {
   Result<FdRef> away(const Gfid& parent, bool create);
   Result<FdRef> not_a_directory(const Gfid& gfid);  // ENOTDIR or ESTALE
   Result<FileAttr> attr_locked(const Gfid& gfid);
+  Result<std::string> default_acl(OpenInode& dir);
 
   // Names. find_entry: nullopt when the name does not exist.
   Result<std::optional<Entry>> find_entry(int dir, const std::string& name);
@@ -192,14 +196,16 @@ class Store {
                                const Gfid& gfid);
   Result<void> touch(const FdRef& dir, const Gfid& gfid, std::uint64_t time_ns);
 
-  // Inodes.
+  // Inodes; the caller holds the object's stripe.
   Result<std::string> raw_xattr(const Object& object, const std::string& key);
+  static void forget_xattr(const Object& object, std::string_view key);
   Result<void> set_raw_xattr(const Object& object, const std::string& key, std::string_view value);
   Result<void> remove_raw_xattr(const Object& object, const std::string& key);
   Result<std::vector<std::string>> visible_xattrs(const Object& object);
   Result<void> set_owner_and_mode(const Object& object, const ObjectState& state);
   Result<void> set_times(const Object& object, const timespec& atime, const timespec& mtime);
   Result<layout::Meta> meta_of(const Object& object);
+  Result<void> set_meta(const Object& object, const layout::Meta& meta);
   Result<void> dress(const Object& object, const Record& record, const layout::Meta& meta);
   Result<void> undress(const Object& object, const ObjectState& state);
   Result<void> stamp(const Gfid& gfid, std::uint64_t time_ns);
@@ -251,7 +257,8 @@ class Store {
   bool same_boot_ = false;
   bool was_clean_ = false;
   DiskFile root_;  // holds the lock of the brick
-  DiskFile dirs_, index_root_, tmp_, orphans_, away_;
+  DiskFile dirs_, index_root_, orphans_, away_;
+  OpenInode tmp_;
   FdCache fds_;
   Stripes stripes_;
   ListingCache listings_;
