@@ -367,6 +367,32 @@ TEST_F(Coherence, C12_a_listing_while_another_mount_changes_the_directory) {
   changes.join();
 }
 
+TEST_F(Coherence, C13_what_has_no_xattrs_is_not_asked_for_them) {
+  mount();
+  write_file(a("f"), "x");
+  ASSERT_TRUE(S_ISREG(stat_of(a("f")).st_mode));
+  char value[16];
+  const int asked = counter->calls[OpKind::kGetxattr] + counter->calls[OpKind::kListxattr];
+  EXPECT_EQ(errno_of(getxattr(a("f").c_str(), "user.k", value, sizeof value)), ENODATA);
+  EXPECT_EQ(errno_of(getxattr(a("f").c_str(), "system.posix_acl_access", value, sizeof value)), ENODATA);
+  EXPECT_EQ(listxattr(a("f").c_str(), value, sizeof value), 0);
+  EXPECT_EQ(counter->calls[OpKind::kGetxattr] + counter->calls[OpKind::kListxattr], asked);
+  // What this mount sets it sees at once, also when older attributes come back meanwhile.
+  ASSERT_EQ(errno_of(setxattr(a("f").c_str(), "user.k", "v", 1, 0)), 0);
+  EXPECT_EQ(getxattr(a("f").c_str(), "user.k", value, sizeof value), 1);
+  EXPECT_EQ(listxattr(a("f").c_str(), value, sizeof value), 7);
+}
+
+TEST_F(Coherence, C13_xattrs_of_another_mount_are_seen_as_attributes_are) {
+  mount(std::chrono::seconds(1));
+  write_file(a("f"), "x");
+  char value[16];
+  EXPECT_EQ(errno_of(getxattr(b("f").c_str(), "user.k", value, sizeof value)), ENODATA);
+  ASSERT_EQ(errno_of(setxattr(a("f").c_str(), "user.k", "v", 1, 0)), 0);
+  usleep(1'200'000);
+  EXPECT_EQ(getxattr(b("f").c_str(), "user.k", value, sizeof value), 1);
+}
+
 TEST_F(Coherence, C13_permissions_come_from_the_volume) {
   mount(std::chrono::seconds(1));
   chmod(a("").c_str(), 0755);

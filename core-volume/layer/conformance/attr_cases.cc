@@ -187,6 +187,22 @@ TEST_P(Conformance, DefaultAclIsInherited) {
   EXPECT_EQ(code_of(c.getxattr(link.gfid, kAccess)), ENODATA);
 }
 
+TEST_P(Conformance, PlainIsSaidOnlyOfWhatHasNoXattrs) {
+  const Gfid dir = c.dir(root, "d"), file = c.file(dir, "f");
+  const Gfid link = must(c.symlink(dir, "l", "t")).gfid;
+  for (const Gfid& gfid : {dir, file, link}) EXPECT_TRUE(c.attr(gfid).plain) << "or each ls -l asks";
+  for (const auto& entry : must(c.readdir(dir, 0, 10, true)).entries) EXPECT_TRUE(entry.attr.plain);
+  must(c.setxattr(file, "user.k", ""));
+  EXPECT_FALSE(c.attr(file).plain);
+  EXPECT_FALSE(must(c.lookup(dir, "f")).plain);
+  must(c.setattr(file, {.fields = SetAttr::kMode, .mode = 0600}));
+  EXPECT_FALSE(c.attr(file).plain);
+  must(c.setxattr(dir, kDefault, build_acl(acl_with_named_user(7, 6, 5, 7, 0))));
+  EXPECT_FALSE(c.attr(dir).plain);
+  EXPECT_FALSE(must(c.create(dir, "inherits", {.mode = 0666})).attr.plain);
+  EXPECT_FALSE(must(c.mkdir(dir, "too", {.mode = 0777})).plain);
+}
+
 TEST_P(Conformance, MinimalDefaultAclActsAsAUmask) {
   const Gfid dir = c.dir(root, "d");
   must(c.setxattr(dir, kDefault, build_acl(minimal_acl(7, 5, 0))));

@@ -18,6 +18,7 @@ MemoryObject* MemoryTree::find(Gfid gfid) {
 
 FileAttr MemoryTree::attr_of(const MemoryObject& object) const {
   FileAttr attr = object.attr;
+  attr.plain = object.xattrs.empty();
   attr.nlink = attr.is_directory() ? has_name(object) : static_cast<std::uint32_t>(object.names.size());
   if (attr.is_regular()) attr.size = object.data.size();
   if (S_ISLNK(attr.mode)) attr.size = object.target.size();
