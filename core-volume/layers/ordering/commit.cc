@@ -197,12 +197,25 @@ Result<void> OrderingLayer::check_space(std::uint64_t bytes) {
   if (space_budget_.fetch_sub(cost) >= cost) return {};
   space_budget_ = 0;
   TRY(auto available, available_bytes());
-  if (available < cost && reserve_.finds(static_cast<std::uint64_t>(cost))) {
+  if (available < cost) {
+    find_room(static_cast<std::uint64_t>(cost));
     TRY(available, available_bytes());
   }
   if (available < cost) return Error(ENOSPC);
   space_budget_ = std::min((available - cost) / 4, kBudgetMaxBytes);
   return {};
+}
+
+/// XFS keeps room ready behind the ends of files that grow, up to half of the disk, and counts it as taken.
+/// It gives that up when it is asked for room that it does not have, but only of files that are written back:
+/// so those first, now and then.
+void OrderingLayer::find_room(std::uint64_t bytes) {
+  constexpr std::int64_t kAgainAfter_ns = 1'000'000'000;
+  const std::int64_t now = seams_.clock.boot_time().count();
+  std::int64_t last = written_back_ns_.load();
+  if (now - last < kAgainAfter_ns || !written_back_ns_.compare_exchange_strong(last, now)) return;
+  (void)store_.syncfs();
+  (void)reserve_.finds(bytes);
 }
 
 /// For new data: what the reserve lacks is not. ENOSPC when no inode is left.

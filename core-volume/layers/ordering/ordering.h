@@ -179,6 +179,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<FileAttr> attr_after(const Gfid& gfid);
   Result<void> check_space(std::uint64_t bytes);
   Result<std::int64_t> available_bytes();
+  void find_room(std::uint64_t bytes);
   Result<bool> is_above(const Gfid& above, Gfid gfid);
   // What the file system refuses after all (heal.cc).
   /// A record whose change is not known to have happened as a whole, and what will settle it.
@@ -331,6 +332,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::mutex unnoted_mutex_;
   std::vector<std::uint64_t> unnoted_;         // applied, but the log could not be told yet
   std::atomic<std::int64_t> space_budget_{0};  // bytes that may be used before statfs is asked again
+  std::atomic<std::int64_t> written_back_ns_{
+      -1'000'000'000};  // boot time when room was last looked for like that
   SpaceReserve reserve_;
   DataSync data_sync_;
   std::atomic<std::uint64_t> broken_at_{0};  // index of a record that could be neither applied nor undone

@@ -2,6 +2,7 @@
 #include "core-volume/layers/ordering/space_reserve.h"
 
 #include <linux/falloc.h>
+#include <linux/magic.h>
 
 #include <algorithm>
 
@@ -54,7 +55,10 @@ bool SpaceReserve::finds(std::uint64_t bytes) {
   std::lock_guard lock(mutex_);
   if (!file_) return false;
   constexpr std::uint64_t kBehind = 1 << 30;  // the reserve itself
-  bytes += missing_;
+  auto space = disk_.statfs(file_.fd());
+  if (!space || space->f_type != XFS_SUPER_MAGIC) return false;  // others keep nothing ready
+  // More than is free, or nothing would be given up. XFS allocates all of it or nothing.
+  bytes += missing_ + space->f_bavail * static_cast<std::uint64_t>(space->f_bsize);
   auto found = disk_.fallocate(file_.fd(), FALLOC_FL_KEEP_SIZE, kBehind, bytes);
   auto freed = disk_.fallocate(file_.fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, kBehind, bytes);
   return found && freed;
