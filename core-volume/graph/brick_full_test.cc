@@ -78,6 +78,89 @@ TEST(BrickFull, AChangeThatCanBeNeitherAppliedNorUndoneIsAppliedOnceThereIsRoom)
   }
 }
 
+/// What changes act on, and all that can be seen of it but times.
+struct Seen {
+  Client& c;
+  Gfid dir = c.dir(root, "d");
+  Gfid file = c.file(root, "f", "data");
+
+  explicit Seen(Client& client) : c(client) { must(c.setxattr(file, "user.old", "old")); }
+  std::vector<std::string> look() {
+    auto seen = c.names(root);
+    std::ranges::move(c.names(dir), std::back_inserter(seen));
+    seen.push_back(c.content(file));
+    seen.push_back(fmt::format("{:o} {}", c.attr(file).mode, c.attr(file).nlink));
+    for (const auto& key : must(c.listxattr(file))) seen.push_back(key + "=" + must(c.getxattr(file, key)));
+    return seen;
+  }
+};
+
+using QuotaChange = std::function<Result<void>(Seen&)>;
+
+/// The n-th call on the disk is refused. True when the change was in the log by then, and so was taken back.
+bool is_refused_by_quota(const QuotaChange& change, std::uint64_t n, bool& fired) {
+  SimBrick node;
+  node.stop();
+  must(node.disk.unlink(Disk::kNoDir, "/b/.polder/reserve"));
+  // Too little room for a reserve at the start: with one, what was refused would be tried again.
+  const auto space = must(node.disk.statfs(must(node.disk.open(Disk::kNoDir, "/b", O_DIRECTORY)).fd()));
+  node.disk.set_capacity((space.f_blocks - space.f_bavail) * space.f_bsize + (450 << 10));
+  node.start();
+  node.disk.set_capacity(0);
+  Client c(node);
+  Seen seen(c);
+  const auto before = seen.look();
+  const auto logged = node.brick->journal().appended_index();
+  node.disk.fail_nth(n, EDQUOT);
+  const auto changed = change(seen);
+  fired = node.disk.fault_fired();
+  node.disk.heal();
+  // The log belongs to nobody who has a quota, and looking costs nothing.
+  const bool after_it_had_happened = !changed && changed.error().maybe_applied();
+  if (changed || after_it_had_happened || node.brick->journal().appended_index() == logged) {
+    node.kill();
+    return false;
+  }
+  EXPECT_TRUE(changed.failed_with(EDQUOT)) << changed.error().message();
+  EXPECT_EQ(seen.look(), before);
+  Client other(node, 8);
+  EXPECT_EQ(code_of(other.mkdir(root, "others")), 0) << "nobody else is held up";
+  EXPECT_EQ(code_of(other.rmdir(root, "others")), 0);
+  node.kill();
+  node.start();
+  EXPECT_EQ(seen.look(), before) << "after a kill";
+  return true;
+}
+
+template <typename T>
+Result<void> outcome_of(const Result<T>& result) {
+  if (!result) return result.error();
+  return {};
+}
+
+TEST(BrickFull, WhatAQuotaOfTheFileSystemRefusesHasNotHappenedAndTheBrickGoesOn) {
+  const std::map<std::string, QuotaChange> changes{
+      {"create", [](Seen& s) { return outcome_of(s.c.create(s.dir, "new")); }},
+      {"mkdir", [](Seen& s) { return outcome_of(s.c.mkdir(s.dir, "new")); }},
+      {"symlink", [](Seen& s) { return outcome_of(s.c.symlink(s.dir, "new", "target")); }},
+      {"link", [](Seen& s) { return outcome_of(s.c.link(s.file, s.dir, "new")); }},
+      {"rename", [](Seen& s) { return outcome_of(s.c.rename(root, "f", s.dir, "new")); }},
+      {"new xattr", [](Seen& s) { return outcome_of(s.c.setxattr(s.file, "user.new", "new")); }},
+      {"another xattr", [](Seen& s) { return outcome_of(s.c.setxattr(s.file, "user.old", "new")); }},
+      {"no xattr", [](Seen& s) { return outcome_of(s.c.removexattr(s.file, "user.old")); }},
+      {"chmod",
+       [](Seen& s) { return outcome_of(s.c.setattr(s.file, {.fields = SetAttr::kMode, .mode = 0600})); }}};
+  for (const auto& [name, change] : changes) {
+    int refused = 0;
+    bool fired = true;
+    for (std::uint64_t n = 1; fired && n < 100; ++n) {
+      SCOPED_TRACE(fmt::format("{}, call {}", name, n));
+      if (is_refused_by_quota(change, n, fired)) ++refused;
+    }
+    EXPECT_GT(refused, 0) << name;
+  }
+}
+
 TEST(BrickFull, WhatIsThereStaysAndCanBeDeletedAndRoomComesBack) {
   SimBrick node;
   node.disk.set_capacity(64 << 20);

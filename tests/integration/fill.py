@@ -2,15 +2,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fills a directory and knows afterwards what must be there. A list of "PATH SIZE SEED" is what was acknowledged.
 
-    fill.py fill DIR > LIST          until ENOSPC: large files, then small ones
-    fill.py churn DIR SECONDS > LIST makes, renames and removes files; ENOSPC is no failure, anything else is
-    fill.py check DIR < LIST         each file of the list is there, and only those, with these bytes
+    fill.py fill DIR [SIZE...] > LIST  until ENOSPC or EDQUOT: large files, then small ones
+    fill.py churn DIR SECONDS > LIST   makes, renames and removes files; ENOSPC is no failure, anything else is
+    fill.py check DIR < LIST           each file of the list is there, and only those, with these bytes
 """
 import errno
 import os
 import random
 import sys
 import time
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def content(seed, size):
@@ -22,7 +25,7 @@ def put(path, size, seed):
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in NO_ROOM:
             raise
         return False
     try:
@@ -31,7 +34,7 @@ def put(path, size, seed):
             view = view[os.write(fd, view[:1 << 17]):]
         return True
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in NO_ROOM:
             raise
         remove(path)
         return False
@@ -54,10 +57,10 @@ def remove(path):
     sys.exit(f"{path} cannot be removed")
 
 
-def fill(top):
+def fill(top, *sizes):
     os.mkdir(top)
     serial = 0
-    for size in (8 << 20, 1 << 20, 100_000, 3_000, 0):
+    for size in map(int, sizes or (8 << 20, 1 << 20, 100_000, 3_000, 0)):
         failures = 0
         for _ in range(20_000):
             serial += 1

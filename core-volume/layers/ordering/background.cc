@@ -2,6 +2,7 @@
 // OrderingLayer: start, the sync tick, upkeep, orphans.
 #include "base/log.h"
 #include "base/on_worker.h"
+#include "core-volume/layer/no_room.h"
 #include "core-volume/layers/ordering/ordering.h"
 
 namespace polder {
@@ -12,7 +13,7 @@ Task<Result<void>> OrderingLayer::start() {
     auto reserved = reserve_.refill();
     if (!reserved) log::warning("reserve of brick {}: {}", store_.path(), reserved.error().message());
     auto recovered = recover();
-    if (recovered.failed_with(ENOSPC) && reserve_.release()) recovered = recover();
+    if (!recovered && is_no_room(recovered.error()) && reserve_.release()) recovered = recover();
     TRY(std::move(recovered).with("recover brick {}", store_.path()));
     TRY(found, store_.orphans());
     return {};

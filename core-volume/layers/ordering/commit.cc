@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/on_worker.h"
 #include "base/random.h"
+#include "core-volume/layer/no_room.h"
 #include "core-volume/layers/ordering/ordering.h"
 
 namespace polder {
@@ -165,12 +166,15 @@ Result<void> OrderingLayer::note_again() {
 /// has settled it: nothing can be trusted to follow.
 Result<void> OrderingLayer::undo(Record& failed, const Applying& how, Error why) {
   const auto index = failed.index;
-  if (why.is(ENOSPC)) space_budget_ = 0;
+  if (is_no_room(why)) space_budget_ = 0;
   if (failed.kind == RecordKind::kWrite) {
     if (!journal_.applied(index)) note_later(index);
     return why;
   }
   Unsettled unsettled{.record = failed, .inverse = how.undo, .happened = false};
+  // A full disk may refuse another record as well; a rename can wait for room. For a user's quota nobody
+  // waits.
+  if (failed.kind == RecordKind::kRename && !why.is(EDQUOT)) unsettled.inverse.reset();
   failed.index = 0;
   if (unsettled.inverse) {
     unsettled.inverse->session = failed.session;

@@ -7,6 +7,7 @@
 // there is room.
 #include "base/log.h"
 #include "base/on_worker.h"
+#include "core-volume/layer/no_room.h"
 #include "core-volume/layers/ordering/ordering.h"
 
 namespace polder {
@@ -16,13 +17,13 @@ Result<std::uint64_t> OrderingLayer::append_record(Record& record) {
   auto index = journal_.append(record);
   const bool takes_room = record.kind == RecordKind::kWrite || record.kind == RecordKind::kCreate ||
                           record.kind == RecordKind::kFallocate;
-  if (!index.failed_with(ENOSPC) || takes_room || !reserve_.release()) return index;
+  if (index || !is_no_room(index.error()) || takes_room || !reserve_.release()) return index;
   return journal_.append(record);
 }
 
 /// Whether a change that failed like this should be tried once more.
 bool OrderingLayer::made_room(const Record& record, const Error& why) {
-  if (!why.is(ENOSPC)) return false;
+  if (!is_no_room(why)) return false;
   space_budget_ = 0;
   return record.kind != RecordKind::kWrite && reserve_.release();
 }
@@ -32,7 +33,7 @@ void OrderingLayer::break_at(Unsettled unsettled, const Error& why) {
              unsettled.record.index, to_string(unsettled.record.kind),
              unsettled.inverse ? "undone" : "applied", why.message());
   std::lock_guard lock(unsettled_mutex_);
-  broken_why_ = why.is(ENOSPC) ? ENOSPC : EIO;
+  broken_why_ = is_no_room(why) ? why.code() : EIO;
   broken_at_ = unsettled.record.index;
   unsettled_.push_back(std::move(unsettled));
 }

@@ -16,6 +16,7 @@
 
 #include "base/hlc.h"
 #include "base/log.h"
+#include "core-volume/layer/no_room.h"
 #include "core-volume/layers/ordering/ordering.h"
 
 namespace polder {
@@ -31,10 +32,17 @@ bool lost_bytes(const Record& record) {
 struct OrderingLayer::Recovery {
   bool same_boot = true;
   std::set<std::uint64_t> unapplied;
-  std::set<std::uint64_t> bytes_lost;
+  std::set<std::uint64_t> bytes_lost;                 // writes that did not happen, or not as a whole
   std::map<Gfid, std::vector<Record>> opaque_writes;  // those of bytes_lost, by object
 
   std::vector<Extent> uncovered(const Record& record) const;
+  /// A write that a full disk or its owner's quota refuses, as it would have been when it was sent: nobody
+  /// was told of it, and it says no more than that bytes may have changed. So no user's quota keeps a brick
+  /// from starting.
+  bool may_refuse(const Record& record, const Error& why) const {
+    return is_no_room(why) && same_boot && unapplied.contains(record.index) &&
+           record.kind == RecordKind::kWrite;
+  }
 };
 
 /// The parts of a write's extent over which no later opaque write can be, in order. Exactly these, to the
@@ -74,7 +82,12 @@ Result<void> OrderingLayer::recover() {
     while (true) {
       TRY(auto record, reader->next());
       if (!record) break;
-      TRY(redo(*record, recovery).with("redo record {} ({})", record->index, to_string(record->kind)));
+      auto redone = redo(*record, recovery);
+      if (!redone && recovery.may_refuse(*record, redone.error())) {
+        recovery.bytes_lost.insert(record->index);
+        redone = journal_.applied(record->index);
+      }
+      TRY(std::move(redone).with("redo record {} ({})", record->index, to_string(record->kind)));
     }
     log::info("brick {}: redid {} records, {} to {}{}", store_.path(), records.size(), records.front().index,
               records.back().index, recovery.same_boot ? "" : ", after another boot");

@@ -97,7 +97,18 @@ Result<void> OrderingLayer::rename_on_worker(const OpContext& ctx, Renaming& ren
   record.exchange = action == RenameAction::kExchange;
   if (target) record.displaced = target->gfid;
   record.last_link = action == RenameAction::kReplace && target->nlink == 1;
-  return commit(record, {.apply = {}, .hints = {.keep_object = renaming.target_open}, .undo = {}});
+  // A name that is free may be one too many for its directory; one that is replaced or exchanged needs no
+  // room.
+  std::optional<Record> undo;
+  if (!target) {
+    undo.emplace();
+    undo->kind = RecordKind::kRename;
+    undo->gfid = source.gfid;
+    undo->name = renaming.to;
+    undo->to = renaming.from;
+  }
+  return commit(record,
+                {.apply = {}, .hints = {.keep_object = renaming.target_open}, .undo = std::move(undo)});
 }
 
 Result<RenameFacts> OrderingLayer::rename_facts(const Renaming& renaming, const FileAttr& source,

@@ -13,6 +13,7 @@ bool undoes(const Record& record, const RetryTable::Done& before) {
     case RecordKind::kTruncate:
       return before.kind == RecordKind::kTruncate || before.kind == RecordKind::kFallocate ||
              before.kind == RecordKind::kPunch || before.kind == RecordKind::kZero;
+    case RecordKind::kRename:
     case RecordKind::kSetattr:
     case RecordKind::kXattr:
       return before.kind == record.kind;

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "core-volume/layer/no_room.h"
+
 namespace polder {
 
 namespace {
@@ -38,7 +40,8 @@ Result<void> SpaceReserve::refill() {
     whole_ = true;
     missing_ = 0;
   }
-  return made.failed_with(ENOSPC) ? Result<void>() : std::move(made).with("allocate {}", path_);
+  if (!made && is_no_room(made.error())) return {};
+  return std::move(made).with("allocate {}", path_);
 }
 
 bool SpaceReserve::release() {

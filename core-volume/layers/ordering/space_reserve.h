@@ -21,9 +21,9 @@ class SpaceReserve {
   Result<void> refill();
   /// Gives the room back. False when there is none to give.
   bool release();
-  /// Asks for so much and the reserve beyond what is free, for a moment: XFS then gives up what it keeps ready
-  /// behind the ends of growing files, which can be half of the disk and which statfs counts as taken. False
-  /// when there is none. Files that are not written back keep theirs.
+  /// Asks for so much and the reserve beyond what is free, for a moment: XFS then gives up what it keeps
+  /// ready behind the ends of growing files, which can be half of the disk and which statfs counts as taken.
+  /// False when there is none. Files that are not written back keep theirs.
   bool finds(std::uint64_t bytes);
   /// What new data must leave free, so that refill() finds it.
   std::uint64_t missing_bytes() const { return missing_; }

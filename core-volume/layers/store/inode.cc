@@ -2,6 +2,7 @@
 // Store: attributes of one inode as records state them: owner, mode, times, xattrs, and Polder's own Meta.
 #include <utility>
 
+#include "core-volume/layer/no_room.h"
 #include "core-volume/layer/posix_acl.h"
 #include "core-volume/layers/store/store.h"
 
@@ -12,10 +13,16 @@ void Store::forget_xattr(const Object& object, std::string_view key) {
   if (object.name.empty() && key == kAclDefault) object.fd->set_default_acl({});
 }
 
+// A file system that has no room, or a user who is at his quota, may be refused what changes nothing. It is
+// no failure: so what did not happen can be taken back.
+
 Result<void> Store::set_raw_xattr(const Object& object, const std::string& key, std::string_view value) {
   forget_xattr(object, key);
   auto set = object.name.empty() ? disk_.set_xattr(object.fd->fd(), key, value)
                                  : disk_.set_xattr_at(object.fd->fd(), object.name, key, value);
+  if (set || !is_no_room(set.error())) return std::move(set).with("set {}", key);
+  auto there = raw_xattr(object, key);
+  if (there && *there == value) return {};
   return std::move(set).with("set {}", key);
 }
 
@@ -23,7 +30,8 @@ Result<void> Store::remove_raw_xattr(const Object& object, const std::string& ke
   forget_xattr(object, key);
   auto removed = object.name.empty() ? disk_.remove_xattr(object.fd->fd(), key)
                                      : disk_.remove_xattr_at(object.fd->fd(), object.name, key);
-  if (removed.failed_with(ENODATA)) return {};
+  if (removed || removed.failed_with(ENODATA)) return {};
+  if (is_no_room(removed.error()) && raw_xattr(object, key).failed_with(ENODATA)) return {};
   return std::move(removed).with("remove {}", key);
 }
 
