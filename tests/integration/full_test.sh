@@ -30,7 +30,7 @@ step "fill it with large files, then with small ones, then with names only"
 "$here/fill.py" fill "$mnt/data" > "$work/kept"
 df -h "$mnt" | tail -n 1
 used_mib=$(awk '{ sum += $2 } END { print int(sum / 1048576) }' "$work/kept")
-[ "$used_mib" -ge 180 ] || fail "full with $used_mib MiB of files on a file system of $size"
+[ "$used_mib" -ge 150 ] || fail "full with $used_mib MiB of files on a file system of $size"
 expect_enospc dd if=/dev/zero bs=1M count=4 status=none of="$mnt/one-more"
 expect_enospc fallocate -l 64M "$mnt/allocated"
 expect_enospc mkdir "$mnt/dir"

@@ -212,14 +212,13 @@ Result<void> OrderingLayer::check_space(std::uint64_t bytes) {
 
 /// XFS keeps room ready behind the ends of files that grow, up to half of the disk, and counts it as taken.
 /// It gives that up when it is asked for room that it does not have, but only of files that are written back:
-/// so those first, now and then.
+/// so those first. Not again at once when there was nothing.
 void OrderingLayer::find_room(std::uint64_t bytes) {
   constexpr std::int64_t kAgainAfter_ns = 1'000'000'000;
   const std::int64_t now = seams_.clock.boot_time().count();
-  std::int64_t last = written_back_ns_.load();
-  if (now - last < kAgainAfter_ns || !written_back_ns_.compare_exchange_strong(last, now)) return;
+  if (now - written_back_ns_.load() < kAgainAfter_ns) return;
   (void)store_.syncfs();
-  (void)reserve_.finds(bytes);
+  if (!reserve_.finds(bytes)) written_back_ns_ = now;
 }
 
 /// For new data: what the reserve lacks is not. ENOSPC when no inode is left.

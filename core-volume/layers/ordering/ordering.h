@@ -333,7 +333,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::vector<std::uint64_t> unnoted_;         // applied, but the log could not be told yet
   std::atomic<std::int64_t> space_budget_{0};  // bytes that may be used before statfs is asked again
   std::atomic<std::int64_t> written_back_ns_{
-      -1'000'000'000};  // boot time when room was last looked for like that
+      -1'000'000'000};  // boot time when room was last looked for in vain
   SpaceReserve reserve_;
   DataSync data_sync_;
   std::atomic<std::uint64_t> broken_at_{0};  // index of a record that could be neither applied nor undone
