@@ -28,6 +28,8 @@
 
 namespace polder {
 
+struct LeaseAsk;
+
 /// Who asks, and how a retry is recognised. Made by the top layer, passed down unchanged.
 struct OpContext {
   std::uint32_t session = 0;  // volume-wide number of the client's session; 0: inside the brick, no retry
@@ -38,6 +40,7 @@ struct OpContext {
   std::uint32_t gid = 0;
   std::uint32_t pid = 0;
   bool retry = false;  // this sequence was sent before: the brick looks it up in its retry table first
+  LeaseAsk* leases = nullptr;  // wanted by a client's cache (layer/leases.h)
 };
 
 class FileOps {

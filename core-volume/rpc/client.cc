@@ -14,6 +14,8 @@ void describe(RpcCall& call, const OpContext& ctx) {
   call.request.set_uid(ctx.uid);
   call.request.set_gid(ctx.gid);
   call.request.set_pid(ctx.pid);
+  if (ctx.leases) call.request.set_wants_lease(true);
+  call.leases = ctx.leases;
 }
 
 Result<void> check_key(std::string_view key) {
@@ -64,6 +66,14 @@ void RpcClient::on_invalidation(std::function<void(const Invalidation&)> listene
 
 void RpcClient::on_attributes(std::function<void(const FileAttr&)> listener) {
   link_->attribute_listener = std::move(listener);
+}
+
+bool RpcClient::leases_hold() const {
+  return link_->leases_hold();
+}
+
+void RpcClient::on_recall(std::function<void(const Gfid&)> listener) {
+  link_->recall_listener = std::move(listener);
 }
 
 // ---- looking ----

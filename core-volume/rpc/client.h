@@ -15,6 +15,7 @@
 #include "core-volume/layer/attribute_source.h"
 #include "core-volume/layer/file_ops.h"
 #include "core-volume/layer/invalidation.h"
+#include "core-volume/layer/leases.h"
 
 namespace polder {
 
@@ -58,7 +59,7 @@ struct RpcCallInfo {
   bool cancelled = false;  // its caller gave up
 };
 
-class RpcClient : public FileOps, public InvalidationSource, public AttributeSource {
+class RpcClient : public FileOps, public InvalidationSource, public AttributeSource, public LeaseSource {
  public:
   /// `seams` outlive the client.
   RpcClient(Seams& seams, const boost::asio::any_io_executor& executor, RpcClientOptions options);
@@ -79,6 +80,9 @@ class RpcClient : public FileOps, public InvalidationSource, public AttributeSou
   /// A nil gfid means everything: after each reconnection, too.
   void on_invalidation(std::function<void(const Invalidation&)> listener) override;
   void on_attributes(std::function<void(const FileAttr&)> listener) override;
+  /// Operations whose context has a LeaseAsk bring leases. Everything is recalled when a connection ends.
+  bool leases_hold() const override;
+  void on_recall(std::function<void(const Gfid&)> listener) override;
 
   Task<Result<FileAttr>> lookup(const OpContext& ctx, Gfid parent, std::string_view name) override;
   Task<Result<FileAttr>> getattr(const OpContext& ctx, Gfid gfid) override;

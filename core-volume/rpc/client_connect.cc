@@ -17,7 +17,8 @@ constexpr auto kSilenceTimeout = std::chrono::seconds(30);  // nothing heard sti
 constexpr auto kKeepAliveEvery = std::chrono::seconds(5);
 constexpr auto kGoodbyeTimeout = std::chrono::seconds(3);
 constexpr auto kGoodConnection = std::chrono::seconds(2);
-constexpr std::size_t kReclaimAtOnce = 32;  // fewer than there are urgent slots
+constexpr nanoseconds kLeaseTermMax = std::chrono::seconds(10);  // whatever a server says
+constexpr std::size_t kReclaimAtOnce = 32;                       // fewer than there are urgent slots
 
 double seconds(nanoseconds duration) {
   return std::chrono::duration<double>(duration).count();
@@ -46,6 +47,8 @@ Task<Result<void>> ClientLink::start() {
 }
 
 Task<void> ClientLink::stop() {
+  leases_ended_ = true;
+  drop_leases();
   if (!stopping_ && state_ == State::kReady) {
     stopping_ = true;
     RpcCall call;
@@ -64,6 +67,8 @@ Task<void> ClientLink::stop() {
 }
 
 Task<Result<void>> ClientLink::end_session() {
+  leases_ended_ = true;
+  drop_leases();
   RpcCall call;
   call.request.mutable_end_session();
   CO_TRY(co_await perform(call));
@@ -224,6 +229,8 @@ void ClientLink::adopt(const wire::Welcome& welcome) {
   volume_ = gfid_from(welcome.volume());
   lineage_ = gfid_from(welcome.lineage());
   read_only_ = welcome.read_only();
+  lease_term_ = std::min<nanoseconds>(std::chrono::milliseconds(welcome.lease_term_ms()), kLeaseTermMax);
+  leases_ended_ = stopping_;
   refused_.reset();
   start_refused_.reset();
   abandoned_.clear();
@@ -377,6 +384,7 @@ void ClientLink::disconnected(const FramedConnection& connection, const Error& c
   if (connection_.get() != &connection) return;
   connection_.reset();
   state_ = State::kAway;
+  drop_leases();
   outage_since_ = seams_.clock.boot_time();
   ++outages_;
   report_outage(cause);

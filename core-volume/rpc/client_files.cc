@@ -10,6 +10,7 @@ void describe(RpcCall& call, const OpContext& ctx) {
   call.request.set_uid(ctx.uid);
   call.request.set_gid(ctx.gid);
   call.request.set_pid(ctx.pid);
+  call.leases = ctx.leases;
 }
 
 /// Handle 0 means "by gfid" and goes as it is; others are put in when the request is sent.

@@ -75,6 +75,7 @@ Task<Result<void>> ClientLink::perform(RpcCall& call) {
     co_await slot.wake.wait([this, id] { on_cancel(id); });
   }
   if (call.failure) co_return std::move(*call.failure);
+  if (call.leases) tell_leases(call);
   if (call.reply.error() != 0) co_return error_from(call.reply);
   co_return Result<void>();
 }
@@ -231,6 +232,8 @@ Result<void> ClientLink::handle_reply(const Frame& frame) {
   call->reply_payload = frame.payload;
   if (call->request.sequence() != 0) acknowledge_.push_back(call->request.sequence());
   settle(*call);
+  prolong_leases(*call);
+  call->recalls_before = recalls_;
   if (!call->resent) {
     TRY(tell_attributes(call->reply));
   }
@@ -268,7 +271,7 @@ Result<void> ClientLink::handle_notify(const Frame& frame) {
     TRY(auto change, invalidation_from(one));
     if (listener) listener(change);
   }
-  return {};
+  return obey(notify);
 }
 
 FrameHeader ClientLink::header(RpcFrame type, std::uint64_t id) const {

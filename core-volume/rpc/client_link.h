@@ -29,6 +29,8 @@ struct RpcCall {
   wire::Reply reply;
   Buffer reply_payload;
   HandleId opened = 0;  // of open and create
+  LeaseAsk* leases = nullptr;
+  std::uint64_t recalls_before = 0;  // ClientLink::recalls_ when the reply came
   std::optional<Error> failure;
 
   std::uint64_t id = 0;
@@ -59,6 +61,8 @@ class ClientLink {
   OpenHandles& handles() { return handles_; }
   std::function<void(const Invalidation&)> listener;
   std::function<void(const FileAttr&)> attribute_listener;
+  std::function<void(const Gfid&)> recall_listener;
+  bool leases_hold() const;
 
  private:
   enum class State { kAway, kReclaiming, kReady };
@@ -105,6 +109,12 @@ class ClientLink {
   Result<void> handle_notify(const Frame& frame);
   void settle(RpcCall& call);
   Result<void> tell_attributes(const wire::Reply& reply);
+
+  // Leases: client_leases.cc.
+  void prolong_leases(const RpcCall& call);
+  void tell_leases(const RpcCall& call);
+  Result<void> obey(const wire::Notify& notify);
+  void drop_leases();
   FrameHeader header(RpcFrame type, std::uint64_t id) const;
 
   Seams& seams_;
@@ -128,6 +138,12 @@ class ClientLink {
   bool read_only_ = false;
   OpenHandles handles_;
   HeldLocks locks_;
+
+  // Leases.
+  nanoseconds lease_term_{0};                // 0: the server gives none
+  std::optional<nanoseconds> leases_since_;  // when the last answered request on this connection was made
+  bool leases_ended_ = false;                // we have said goodbye
+  std::uint64_t recalls_ = 0;                // and other ends of leases, so far
 
   // Requests.
   std::vector<Slot> slots_;

@@ -62,7 +62,7 @@ TEST(FrameTest, HostileHeadersAreRefused) {
       {"magic", 0, 'X', "not a frame"},
       {"version", 4, 2, "version 2"},
       {"type 0", 5, 0, "type 0"},
-      {"type past the last", 5, 10, "type 10"},
+      {"type past the last", 5, 11, "type 11"},
       {"flags", 6, 1, "flags"},
       {"flags, high byte", 7, 1, "flags"},
       {"message too long", 18, 2, "message of"},

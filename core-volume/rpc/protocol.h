@@ -21,6 +21,7 @@ enum class RpcFrame : std::uint8_t {
   kNotify = 7,  // server: invalidations
   kPing = 8,    // either: answer with kPong and the same id; no message
   kPong = 9,
+  kRecalled = 10,  // client: every recall up to the one with this id is obeyed; no message
 };
 
 constexpr std::uint32_t kRpcData_bytes_max = 4u << 20;  // of one read or write
@@ -35,7 +36,7 @@ constexpr std::chrono::milliseconds kRpcAlongMax(5);
 /// 64 KiB of slack over the data: room for the description of replayed records.
 constexpr FrameFormat kRpcFormat{.magic = 0x31524450,  // "PDR1"
                                  .version = 1,
-                                 .type_max = static_cast<std::uint8_t>(RpcFrame::kPong),
+                                 .type_max = static_cast<std::uint8_t>(RpcFrame::kRecalled),
                                  .message_bytes_max = 64u << 10,
                                  .payload_bytes_max = kRpcData_bytes_max + (64u << 10)};
 /// Before a Hello was accepted nobody may make us hold a payload.

@@ -5,6 +5,16 @@
 
 namespace polder {
 
+Task<Result<FileAttr>> Witness::lookup(const OpContext& ctx, Gfid parent, std::string_view name) {
+  ++looks;
+  co_return co_await PassThroughLayer::lookup(ctx, parent, name);
+}
+
+Task<Result<FileAttr>> Witness::getattr(const OpContext& ctx, Gfid gfid) {
+  ++looks;
+  co_return co_await PassThroughLayer::getattr(ctx, gfid);
+}
+
 Task<Result<FileAttr>> Witness::mkdir(const OpContext& ctx, Gfid parent, std::string_view name,
                                       const NewObject& object) {
   ++mkdirs;
@@ -32,7 +42,6 @@ Task<Result<void>> Witness::end_session(const OpContext& ctx) {
 
 RpcWorld::RpcWorld() : disk(make_kernel_disk()), seams{loop.clock(), *random, *disk, net, *workers, hlc} {
   volume->name = "vol";
-  volume->ops = &brick;
   volume->invalidations = &invalidations;
   volume->id = Gfid::root();
   volume->lineage = Gfid::root();
@@ -54,6 +63,10 @@ RpcWorld::~RpcWorld() {
 }
 
 void RpcWorld::start_server() {
+  leases = std::make_unique<LeasesLayer>(loop.clock());
+  leases->set_below(below_leases ? *below_leases : brick);
+  volume->ops = leases.get();
+  volume->leases = leases.get();
   server = std::make_unique<RpcServer>(seams, loop.executor(), sessions, server_options);
   listener = *run(net.listen(endpoint(), {kRpcProtocol}, nullptr));
   if (started) EXPECT_TRUE(run(server->add_volume(volume)));

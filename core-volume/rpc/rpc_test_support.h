@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/seams.h"
 #include "base/workers.h"
+#include "core-volume/layers/leases/leases_layer.h"
 #include "core-volume/layers/locks/locks_layer.h"
 #include "core-volume/layers/memory/memory_layer.h"
 #include "core-volume/rpc/client.h"
@@ -24,6 +25,7 @@ class Witness : public PassThroughLayer {
  public:
   using PassThroughLayer::PassThroughLayer;
 
+  unsigned looks = 0;  // lookup and getattr
   unsigned mkdirs = 0;
   unsigned opens = 0;
   unsigned releases = 0;
@@ -32,6 +34,8 @@ class Witness : public PassThroughLayer {
   bool hold = false;                // mkdir waits for let_go()
   Event held;
 
+  Task<Result<FileAttr>> lookup(const OpContext& ctx, Gfid parent, std::string_view name) override;
+  Task<Result<FileAttr>> getattr(const OpContext& ctx, Gfid gfid) override;
   Task<Result<FileAttr>> mkdir(const OpContext& ctx, Gfid parent, std::string_view name,
                                const NewObject& object) override;
   Task<Result<Opened>> open(const OpContext& ctx, Gfid gfid, int flags) override;
@@ -99,6 +103,8 @@ class RpcWorld {
   MemoryLayer memory{hlc, *random};
   LocksLayer locks{memory, loop.clock()};
   Witness brick{locks};
+  FileOps* below_leases = nullptr;      // instead of the brick, from the next start on
+  std::unique_ptr<LeasesLayer> leases;  // of this server process
   ManualInvalidations invalidations;
   std::shared_ptr<ServedVolume> volume = std::make_shared<ServedVolume>();
   MemorySessionStore sessions;

@@ -106,6 +106,7 @@ Task<Result<void>> RpcServer::add_volume(std::shared_ptr<ServedVolume> volume) {
     session->restarted = true;
     session->detached_at = impl.seams.clock.boot_time();
     state->grace.insert(one.number);
+    if (volume->leases) volume->leases->knew_before(one.number);
     state->sessions[one.number] = session;
     state->by_token[one.token] = session;
   }
@@ -399,6 +400,9 @@ void RpcServer::Impl::welcome(ServerConnection& connection, RpcSession& session,
   put(message.mutable_lineage(), served.lineage);
   message.set_read_only(served.read_only);
   message.set_in_flight_max(kRpcInFlightMax);
+  if (served.leases)
+    message.set_lease_term_ms(static_cast<std::uint32_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(served.leases->lease_term()).count()));
   connection.framed->send({.type = static_cast<std::uint8_t>(RpcFrame::kWelcome), .hlc = seams.hlc.last()},
                           message);
 }
@@ -408,6 +412,7 @@ Task<Result<void>> RpcServer::Impl::serve_frames(ServerConnection& connection, R
   while (true) {
     CO_TRY(auto frames, co_await framed.read());
     connection.heard_at = seams.clock.boot_time();
+    session.heard(connection.heard_at);
     for (const auto& frame : frames) {
       CO_TRY(handle(connection, session, frame));
     }
@@ -427,6 +432,10 @@ Result<void> RpcServer::Impl::handle(ServerConnection& connection, RpcSession& s
       return session.request(frame);
     case RpcFrame::kCancel:
       session.cancel(frame.header.id);
+      return {};
+    case RpcFrame::kRecalled:
+      if (auto* leases = session.volume()->served->leases)
+        leases->answered(session.number(), frame.header.id);
       return {};
     case RpcFrame::kPing:
       connection.framed->send({.type = static_cast<std::uint8_t>(RpcFrame::kPong),
@@ -448,6 +457,7 @@ Task<void> RpcServer::Impl::leave(std::shared_ptr<RpcSession> session, ServerCon
   if (at == volumes.end() || at->second != session->volume()) co_return;
   auto volume = at->second;
   session->detach(*connection.framed);
+  if (volume->served->leases) volume->served->leases->left(session->number());
   co_await forget(volume, session);
   connection.framed->send(
       {.type = static_cast<std::uint8_t>(RpcFrame::kReply), .id = id, .hlc = seams.hlc.last()},

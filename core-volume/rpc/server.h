@@ -16,6 +16,7 @@
 #include "base/transport.h"
 #include "core-volume/layer/file_ops.h"
 #include "core-volume/layer/invalidation.h"
+#include "core-volume/layer/leases.h"
 #include "core-volume/rpc/session_store.h"
 
 namespace polder {
@@ -28,6 +29,7 @@ struct ServedVolume {
   std::string name;
   FileOps* ops = nullptr;
   InvalidationSource* invalidations = nullptr;  // may be null; the server is its one listener
+  LeaseKeeper* leases = nullptr;                // may be null: no leases; outlives remove_volume()
   bool read_only = false;                       // EROFS for changes; the owner may turn it at any time
   Gfid id;
   Gfid lineage;

@@ -25,6 +25,12 @@ std::size_t cost_of(const wire::Request& request, std::size_t payload_bytes) {
   return cost;
 }
 
+/// Whether the answer has the attributes of an object that a lease may be on.
+bool gives_object(const wire::Request& request) {
+  return request.has_lookup() || request.has_getattr() || request.has_mknod() || request.has_mkdir() ||
+         request.has_symlink() || request.has_create() || request.has_link();
+}
+
 bool needs_undo(const wire::Request& request) {
   return request.has_open() || request.has_create() || request.has_set_lock();
 }
@@ -52,6 +58,8 @@ void RpcSession::attach(std::shared_ptr<FramedConnection> connection, RpcRole ro
   connected_ns_ = static_cast<std::uint64_t>(seams_.clock.wall_time().count());
   ++connections_;
   restarted = false;
+  heard_at_ = seams_.clock.boot_time();
+  if (auto* leases = volume_->served->leases) leases->attached(number(), *this);
   // What a client missed while it was away it drops by itself at reconnection.
   changes_.clear();
   everything_changed_ = false;
@@ -66,6 +74,7 @@ void RpcSession::detach(const FramedConnection& connection) {
   connection_->on_written({});
   connection_.reset();
   detached_at = seams_.clock.boot_time();
+  if (auto* leases = volume_->served->leases) leases->detached(number());
   // Plain reads are asked again on the next connection; changes go on, their replies are kept.
   for (auto& serving : running_)
     if (serving.request.sequence() == 0) serving.cancel.emit(asio::cancellation_type::all);
@@ -121,6 +130,7 @@ Result<void> RpcSession::request(const Frame& frame) {
   serving.volume = volume_.get();
   serving.role = role_;
   serving.connection = connections_;
+  if (request.wants_lease() && volume_->served->leases) serving.lease_mark = volume_->served->leases->mark();
   serving.cost_bytes = cost_of(request, frame.payload.size());
   serving.ctx = {.session = number(),
                  .sequence = request.sequence(),
@@ -178,7 +188,25 @@ Task<void> RpcSession::run(RpcServings::iterator serving, std::shared_ptr<RpcSes
   finish(*serving);
 }
 
+/// In the moment in which the answer is sent: a recall comes after it, or it grants nothing.
+std::uint32_t RpcSession::grant_leases(const RpcServing& serving) {
+  auto* leases = volume_->served->leases;
+  const auto& request = serving.request;
+  if (!leases || !request.wants_lease() || !connection_ || serving.connection != connections_) return 0;
+  std::uint32_t granted = 0;
+  auto grant = [&](const wire::Gfid& gfid, LeaseAsk::Part part) {
+    if (leases->grant(number(), gfid_from(gfid), serving.lease_mark)) granted |= part;
+  };
+  const bool answered = serving.reply.error() == 0;
+  if (request.has_lookup() && (answered || serving.reply.error() == ENOENT))
+    grant(request.lookup().parent(), LeaseAsk::kDirectory);
+  if (answered && request.has_readdir()) grant(request.readdir().gfid(), LeaseAsk::kObject);
+  if (answered && gives_object(request)) grant(serving.reply.attr().gfid(), LeaseAsk::kObject);
+  return granted;
+}
+
 void RpcSession::finish(RpcServing& serving) {
+  if (auto granted = grant_leases(serving)) serving.reply.set_leases(granted);
   held_bytes_ -= serving.cost_bytes;
   bytes_read_ += serving.reply_payload.size();
   serving.payload = {};
@@ -281,6 +309,15 @@ void RpcSession::send_changes() {
   }
 }
 
+void RpcSession::recall(const Gfid& gfid, std::uint64_t recall) {
+  if (!connection_) return;
+  wire::Notify notify;
+  auto* one = notify.add_recalls();
+  if (!gfid.is_nil()) put(one->mutable_gfid(), gfid);
+  one->set_number(recall);
+  connection_->send(header(RpcFrame::kNotify, 0), notify);
+}
+
 FrameHeader RpcSession::header(RpcFrame type, std::uint64_t id) const {
   return {.type = static_cast<std::uint8_t>(type), .id = id, .hlc = seams_.hlc.last()};
 }
@@ -309,6 +346,7 @@ Task<void> RpcSession::drain() {
     // Also when this task itself is cancelled: the layers must not go away under a running request.
     if (auto woken = co_await idle_.wait(); !woken) co_await asio::post(executor_, asio::use_awaitable);
   }
+  if (auto* leases = volume_->served->leases) leases->forgotten(number());
 }
 
 Task<void> RpcSession::end() {

@@ -49,6 +49,7 @@ struct RpcServing {
   std::size_t cost_bytes = 0;    // what it holds, or will
   std::uint64_t connection = 0;  // which one asked: the reply to a plain read goes nowhere else
   bool abandoned = false;        // its caller gave up: undo what it opens or locks
+  std::uint64_t lease_mark = 0;  // LeaseKeeper::mark() when it came
   asio::cancellation_signal cancel;
 };
 
@@ -57,7 +58,7 @@ Task<Result<void>> dispatch(RpcServing& serving);
 /// Takes back what a request whose caller gave up has opened or locked.
 Task<void> undo(FileOps& ops, const OpContext& ctx, const wire::Request& request, const wire::Reply& reply);
 
-class RpcSession : public std::enable_shared_from_this<RpcSession> {
+class RpcSession : public std::enable_shared_from_this<RpcSession>, public LeaseHolder {
  public:
   RpcSession(Seams& seams, asio::any_io_executor executor, std::shared_ptr<RpcVolume> volume,
              StoredSession stored, const RpcServerOptions& options)
@@ -77,6 +78,10 @@ class RpcSession : public std::enable_shared_from_this<RpcSession> {
   bool attached() const { return connection_ != nullptr; }
   const std::shared_ptr<FramedConnection>& connection() const { return connection_; }
   nanoseconds detached_at{};  // boot time
+  void heard(nanoseconds at) { heard_at_ = at; }
+
+  void recall(const Gfid& gfid, std::uint64_t number) override;
+  nanoseconds heard_at() const override { return heard_at_; }
 
   /// The client's view at reconnection: which replies it still needs, and whose callers gave up.
   void reconcile(const wire::Hello& hello);
@@ -116,6 +121,7 @@ class RpcSession : public std::enable_shared_from_this<RpcSession> {
   bool answered_before(const wire::Request& request, std::uint64_t id);
   Task<void> run(RpcServings::iterator serving, std::shared_ptr<RpcSession> self);
   void finish(RpcServing& serving);
+  std::uint32_t grant_leases(const RpcServing& serving);
   void send_changes();
   void wake_reader();
   FrameHeader header(RpcFrame type, std::uint64_t id) const;
@@ -129,6 +135,7 @@ class RpcSession : public std::enable_shared_from_this<RpcSession> {
   RpcRole role_ = RpcRole::kClient;
   std::string client_version_;
   std::uint64_t connected_ns_ = 0;
+  nanoseconds heard_at_{};  // boot time
 
   std::shared_ptr<FramedConnection> connection_;
   std::uint64_t connections_ = 0;
