@@ -15,9 +15,9 @@ mnt=$work/mnt
 log=$(dirname "$brick_place")/polderd.log
 
 step() { echo "== $*"; }
-# COMMAND... PATH: ends with ENOSPC. A few may still find room: XFS gives back what it held for others, the log is compressed.
+# COMMAND... PATH: ends with ENOSPC. Some may still find room: XFS gives back what it held for others, the log is compressed.
 expect_enospc() {
-  for ((i = 0; i < 2000; i++)); do
+  for ((i = 0; i < 20000; i++)); do
     if ! "$@.$i" 2> "$work/error"; then
       grep -q 'No space left on device' "$work/error" || fail "$*: $(cat "$work/error")"
       return 0
