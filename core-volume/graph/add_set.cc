@@ -28,6 +28,7 @@ Task<Result<void>> VolumeStack::add_set(std::uint32_t set, BrickConfig config) {
     co_await remove_set(set);
     co_return started;
   }
+  gates_[set]->open(bricks_[set]->ordering());
   if (distribute_)
     attach(set);
   else

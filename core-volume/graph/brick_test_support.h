@@ -77,6 +77,13 @@ class SimBrick : public BrickNode {
     brick.reset();
     disk.kill();
   }
+  /// The power goes: what was not synced is lost as `seed` likes.
+  void lose_power(std::uint64_t seed) {
+    disk.freeze();
+    (void)loop.run_until_done(brick->stop());
+    brick.reset();
+    disk.crash(seed);
+  }
 
   BrickConfig config{.path = "/b",
                      .volume = kBrickIdentity.volume,

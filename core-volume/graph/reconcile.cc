@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "core-volume/graph/reconcile.h"
 
+#include <algorithm>
 #include <set>
 
-#include "core-volume/layers/store/scan.h"
+#include "core-volume/layers/store/survey.h"
 
 namespace polder {
 namespace {
@@ -15,42 +16,44 @@ class Reconcile {
 
   Result<std::vector<Repair>> run() {
     for (const auto& [set, store] : sets_) {
-      TRY(take_objects(*store));
-      TRY(auto away, store->names_away());
-      for (auto& [name, gfid] : away) away_.emplace(std::move(name), gfid);
+      TRY(auto survey, store->survey().with("survey of brick {}", store->path()));
+      take(std::move(survey));
     }
-    for (auto& [gfid, directory] : directories_) {
-      TRY(take_entries(gfid));
+    std::ranges::sort(marks_);
+    std::ranges::sort(away_);
+    for (const auto& entry : subdirectories_) take_subdirectory(entry);
+    for (const auto& mark : marks_) {
+      TRY(check_mark(mark));
     }
-    for (const auto& [name, mark] : marks_) {
-      TRY(check_mark(name, mark));
-    }
-    for (const auto& [name, gfid] : away_) {
-      TRY(check_away(name, gfid));
+    for (const auto& noted : away_) {
+      TRY(check_away(noted.name, noted.gfid));
     }
     for (const auto& [gfid, directory] : directories_) {
       if (gfid != Gfid::root()) {
         TRY(check_directory(gfid, directory));
       }
     }
-    for (const auto& gfid : nameless_)
-      if (!linked_.contains(gfid))
-        repair(owner(gfid), removed(gfid), fmt::format("object {} has no name", gfid.hex()));
+    if (all_run()) {
+      for (const auto& gfid : nameless_)
+        if (!linked_.contains(gfid))
+          repair(owner(gfid), removed(gfid), fmt::format("object {} has no name", gfid.hex()));
+    }
     return std::move(repairs_);
   }
 
  private:
+  using Named = Survey::Named;
   struct Directory {
     EntryName parent;
     std::vector<EntryName> entries;
   };
-  struct Mark {
-    Gfid gfid;
-    std::uint32_t mode = 0;
-  };
 
   std::uint32_t owner(const Gfid& gfid) const { return placement_.set_of(gfid); }
   Store& store_of(const Gfid& gfid) const { return *sets_.at(owner(gfid)); }
+  bool runs(const Gfid& gfid) const { return sets_.contains(owner(gfid)); }
+  bool all_run() const {
+    return std::ranges::all_of(placement_.sets(), [&](auto set) { return sets_.contains(set); });
+  }
 
   void repair(std::uint32_t set, Record record, std::string why) {
     record.tx.sets = {set};
@@ -72,45 +75,23 @@ class Reconcile {
     return record;
   }
 
-  Result<void> take_objects(Store& store) {
-    auto scan = store.scan({});
-    while (true) {
-      TRY(auto items, scan->next(1024));
-      if (items.empty()) return {};
-      for (const auto& item : items) {
-        if (item.directory) {
-          auto parent =
-              item.gfid == Gfid::root() ? EntryName() : store.parent_of(item.gfid).value_or(EntryName());
-          directories_[item.gfid].parent = parent;
-          continue;
-        }
-        TRY(auto attr, store.attr(item.gfid));
-        TRY(bool orphan, store.is_orphan(item.gfid));
-        if (attr.nlink == 0 && !orphan) nameless_.push_back(item.gfid);
-      }
-    }
+  void take(Survey survey) {
+    auto take_all = [](auto& from, auto& to) { std::ranges::move(from, std::back_inserter(to)); };
+    for (auto& directory : survey.directories)
+      directories_[directory.gfid].parent = std::move(directory.parent);
+    take_all(survey.subdirectories, subdirectories_);
+    take_all(survey.elsewhere, marks_);
+    take_all(survey.away, away_);
+    take_all(survey.nameless, nameless_);
   }
 
-  Result<void> take_entries(const Gfid& parent) {
-    auto& store = store_of(parent);
-    std::uint64_t cookie = 0;
-    while (true) {
-      TRY(auto page, store.list(parent, cookie, 1024, false));
-      for (const auto& entry : page.entries) {
-        cookie = entry.cookie;
-        const EntryName name{parent, entry.name};
-        if (entry.attr.is_directory()) {
-          auto directory = directories_.find(entry.attr.gfid);
-          if (directory == directories_.end())
-            drop_entry(name, entry.attr.gfid, S_IFDIR);
-          else
-            directory->second.entries.push_back(name);
-        } else if (entry.attr.elsewhere) {
-          marks_[name] = {entry.attr.gfid, entry.attr.mode};
-        }
-      }
-      if (page.end) return {};
-    }
+  void take_subdirectory(const Named& entry) {
+    if (!runs(entry.gfid)) return;
+    auto directory = directories_.find(entry.gfid);
+    if (directory == directories_.end())
+      drop_entry(entry.name, entry.gfid, S_IFDIR);
+    else
+      directory->second.entries.push_back(entry.name);
   }
 
   void drop_entry(const EntryName& name, const Gfid& gfid, std::uint32_t mode) {
@@ -118,19 +99,26 @@ class Reconcile {
            fmt::format("\"{}\" in {} shows {}, which is gone", name.name, name.parent.hex(), gfid.hex()));
   }
 
-  Result<void> check_mark(const EntryName& name, const Mark& mark) {
-    auto attr = store_of(mark.gfid).attr(mark.gfid);
+  /// Whether the one who is named there is noted here, or the other way round.
+  static bool contains(const std::vector<Named>& sorted, const EntryName& name, const Gfid& gfid) {
+    auto at = std::ranges::lower_bound(sorted, std::pair(name, gfid), {},
+                                       [](const Named& of) { return std::pair(of.name, of.gfid); });
+    return at != sorted.end() && at->name == name && at->gfid == gfid;
+  }
+
+  Result<void> check_mark(const Named& mark) {
+    const auto& [name, gfid, mode] = mark;
+    if (!runs(gfid) || contains(away_, name, gfid)) return {};
+    auto attr = store_of(gfid).attr(gfid);
     if (attr.failed_with(ESTALE)) {
-      drop_entry(name, mark.gfid, mark.mode);
+      drop_entry(name, gfid, mode);
       return {};
     }
     if (!attr) return std::move(attr).error();
-    auto noted = away_.find(name);
-    if (noted != away_.end() && noted->second == mark.gfid) return {};
-    linked_.insert(mark.gfid);
-    repair(owner(mark.gfid), change(RecordKind::kLink, mark.gfid, name, mark.mode),
-           fmt::format("{} does not know of its name \"{}\" in {}", mark.gfid.hex(), name.name,
-                       name.parent.hex()));
+    linked_.insert(gfid);
+    repair(
+        owner(gfid), change(RecordKind::kLink, gfid, name, mode),
+        fmt::format("{} does not know of its name \"{}\" in {}", gfid.hex(), name.name, name.parent.hex()));
     return {};
   }
 
@@ -150,8 +138,7 @@ class Reconcile {
   }
 
   Result<void> check_away(const EntryName& name, const Gfid& gfid) {
-    auto mark = marks_.find(name);
-    if (mark != marks_.end() && mark->second.gfid == gfid) return {};
+    if (!runs(name.parent) || contains(marks_, name, gfid)) return {};
     TRY(auto attr, store_of(gfid).attr(gfid));
     TRY(bool free, is_free(name));
     if (free) {
@@ -170,6 +157,8 @@ class Reconcile {
 
   Result<void> check_directory(const Gfid& gfid, const Directory& directory) {
     if (directory.entries.empty()) return check_lost_directory(gfid, directory.parent);
+    const auto& place = directory.parent.parent;
+    if (!place.is_nil() && !runs(place)) return {};
     const auto noted = std::ranges::find(directory.entries, directory.parent);
     const auto& kept = noted == directory.entries.end() ? directory.entries.front() : *noted;
     for (const auto& entry : directory.entries)
@@ -199,7 +188,7 @@ class Reconcile {
 
   Result<void> check_lost_directory(const Gfid& gfid, const EntryName& parent) {
     TRY(bool orphan, store_of(gfid).is_orphan(gfid));
-    if (orphan) return {};
+    if (orphan || !all_run()) return {};
     TRY(bool free, is_free(parent));
     if (free) {
       give_entry(parent, gfid, S_IFDIR);
@@ -217,9 +206,9 @@ class Reconcile {
   const std::map<std::uint32_t, Store*>& sets_;
   const Placement& placement_;
   std::map<Gfid, Directory> directories_;
+  std::vector<Named> subdirectories_;
   std::vector<Gfid> nameless_;
-  std::map<EntryName, Gfid> away_;
-  std::map<EntryName, Mark> marks_;
+  std::vector<Named> marks_, away_;  // sorted
   std::set<EntryName> given_;
   std::set<Gfid> linked_;
   std::vector<Repair> repairs_;

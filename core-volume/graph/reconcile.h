@@ -28,8 +28,10 @@ struct Repair {
   std::string why;
 };
 
-/// Every set's store; nothing else uses them. Blocks, and looks at every object. What one round of repairs
-/// has brought back may need another one: call it until there is nothing left.
+/// The stores of the sets that run; nothing else uses them. What a set that is away could know differently
+/// stays as it is. Blocks: it lists every directory (survey.h), and looks at files only where something is
+/// wrong. What one round of repairs has brought back may need another one: call it until there is nothing
+/// left.
 Result<std::vector<Repair>> find_repairs(const std::map<std::uint32_t, Store*>& sets,
                                          const Placement& placement);
 

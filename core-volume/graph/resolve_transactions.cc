@@ -50,6 +50,9 @@ Task<Result<void>> deliver_decisions(const std::map<std::uint32_t, SetPeer*>& se
 }  // namespace
 
 Task<Result<void>> resolve_transactions(const std::map<std::uint32_t, SetPeer*>& sets) {
+  // First and last: what nobody has decided would hold its names against older decisions for ever. What is
+  // taken back too early, as its leader has yet to adopt it, needs no preparation to be done.
+  for (const auto& [set, peer] : sets) co_await peer->settle_prepared();
   CO_TRY(co_await offer_echoes(sets));
   CO_TRY(co_await deliver_decisions(sets));
   for (const auto& [set, peer] : sets) co_await peer->settle_prepared();

@@ -81,6 +81,37 @@ TEST_P(VolumeRandomTest, WithoutPowerAtAnyMomentItIsWhole) {
   expect_whole_after(GetParam(), [](SimVolume& node, std::mt19937_64& random) { node.lose_power(random()); });
 }
 
+/// After the power loss one brick is away for a while, and the others are used. Then it is compared with
+/// them, also if the process was killed before that.
+TEST_P(VolumeRandomTest, ABrickThatIsAwayAfterAPowerLossIsComparedWhenItIsBack) {
+  for (std::uint64_t seed = 1; seed <= seeds(4); ++seed) {
+    SimVolume node(3, GetParam(), seed);
+    Shared shared;
+    std::mt19937_64 random(seed);
+    for (int round = 0; round < 6; ++round) {
+      SCOPED_TRACE(fmt::format("seed {}, round {}", seed, round));
+      const auto work = seed * 1000 + static_cast<std::uint64_t>(round) * 10;
+      node.disk.fail_nth(1 + random() % 3000, EIO, true);
+      run_actors(node, shared, work, 6, 60, [&] { node.lose_power(random()); });
+      const auto away = 1 + static_cast<std::uint32_t>(random() % 2);
+      must(node.disk.rename(Disk::kNoDir, node.path_of(away), Disk::kNoDir, "/gone"));
+      node.start();
+      ASSERT_TRUE(node.stack->failures().contains(away));
+      shared.bricks_may_go = true;
+      if (round % 2 == 1) {  // some wait for what only that brick knows
+        run_actors(node, shared, work + 1, 4, 10, [&] { node.kill(); });
+        node.start();
+      }
+      must(node.disk.rename(Disk::kNoDir, "/gone", Disk::kNoDir, node.path_of(away)));
+      node.run_one(node.stack->start_failed());
+      shared.bricks_may_go = false;
+      ASSERT_THAT(node.stack->failures(), testing::IsEmpty());
+      EXPECT_THAT(shared.unexpected, testing::IsEmpty());
+      ASSERT_THAT(node.problems(), testing::IsEmpty());
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Spreads, VolumeRandomTest, testing::Values(Spread::kDirs, Spread::kFiles),
                          [](const auto& test) { return std::string(to_string(test.param)); });
 

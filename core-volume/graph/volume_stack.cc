@@ -38,11 +38,10 @@ Task<Result<std::unique_ptr<VolumeStack>>> VolumeStack::start(Seams& seams, Volu
     (void)co_await stack->stop();  // the reason why it does not start says more
     co_return why;
   }
-  auto resolved = co_await stack->resolve();
-  if (resolved) resolved = co_await stack->reconcile();
-  if (!resolved) {
+  auto joined = co_await stack->join();
+  if (!joined) {
     (void)co_await stack->stop();
-    co_return std::move(resolved).error().with("settle the transactions between the bricks");
+    co_return std::move(joined).error();
   }
   stack->build_top();
   co_await stack->weigh();
@@ -67,8 +66,15 @@ Task<Result<void>> VolumeStack::start_brick(std::uint32_t set) {
   }
   failures_.erase(set);
   bricks_[set] = *std::move(brick);
-  gates_[set]->open(bricks_[set]->ordering());
   co_return Result<void>();
+}
+
+Task<Result<void>> VolumeStack::join() {
+  for (const auto& [set, brick] : bricks_)
+    if (!gates_.at(set)->is_open()) gates_.at(set)->open(brick->ordering());
+  auto joined = co_await resolve();
+  if (joined) joined = co_await reconcile();
+  co_return std::move(joined).with("settle what was under way between the bricks");
 }
 
 Task<Result<void>> VolumeStack::resolve() {
@@ -78,25 +84,26 @@ Task<Result<void>> VolumeStack::resolve() {
   co_return co_await resolve_transactions(running);
 }
 
+/// After a power loss (reconcile.h). Bricks stay suspect until they were compared with all others.
 Task<Result<void>> VolumeStack::reconcile() {
   std::map<std::uint32_t, Store*> stores;
-  bool lost_power = false;
-  for (const auto& [set, brick] : bricks_) {
-    stores[set] = &brick->store();
-    lost_power |= brick->store().lost_power();
-  }
-  if (!lost_power) co_return Result<void>();
-  if (!failures_.empty()) {
-    // What a set that is away knows could be taken for lost.
-    log::warning("after a power loss not all bricks run: what was half-made on them stays as it is");
+  for (const auto& [set, brick] : bricks_) stores[set] = &brick->store();
+  if (std::ranges::none_of(stores, [](const auto& of) { return of.second->is_suspect(); }))
     co_return Result<void>();
-  }
+  for (const auto& [set, brick] : bricks_) brick->ordering().hold_closing(!failures_.empty());
+  if (!failures_.empty())
+    log::warning("after a power loss not all bricks run: they are compared with the others when they do");
+  // Only a set that is away can tell what became of these; until then nobody else can have their names.
+  if (std::ranges::any_of(bricks_,
+                          [](auto& of) { return of.second->ordering().prepared_transactions() > 0; }))
+    co_return Result<void>();
   constexpr int kRounds = 8;  // a directory that was brought back may bring others
   const OpContext inside;
-  for (int round = 0; round < kRounds; ++round) {
+  bool whole = false;
+  for (int round = 0; round < kRounds && !whole; ++round) {
     CO_TRY(auto repairs,
            co_await on_worker(seams_.workers, [&] { return find_repairs(stores, placement_); }));
-    if (repairs.empty()) break;
+    whole = repairs.empty();
     for (auto& repair : repairs) {
       log::warning("after a power loss: {}", repair.why);
       repair.record.time_ns = seams_.hlc.next().ns;
@@ -104,6 +111,10 @@ Task<Result<void>> VolumeStack::reconcile() {
       repair.record.tx.phase = TxPhase::kDecided;
       CO_TRY(co_await bricks_.at(repair.set)->ordering().replay(inside, {&repair.record, 1}));
     }
+  }
+  if (!whole || !failures_.empty()) co_return Result<void>();
+  for (const auto& [set, store] : stores) {
+    CO_TRY(co_await on_worker(seams_.workers, [&] { return store->compared(); }));
   }
   co_return Result<void>();
 }
@@ -230,7 +241,7 @@ Task<Result<void>> VolumeStack::check(bool write) {
   co_return Result<void>();
 }
 
-Task<void> VolumeStack::start_failed() {
+Task<void> VolumeStack::start_failed(std::function<Task<void>()> make_quiet) {
   const auto failed = failures_;
   std::vector<std::uint32_t> back;
   for (const auto& [set, why] : failed) {
@@ -246,10 +257,11 @@ Task<void> VolumeStack::start_failed() {
   }
   if (back.empty()) co_return;
   // Before they serve: names that a transaction has changed must not be seen as they were.
-  auto resolved = co_await resolve();
+  if (make_quiet) co_await make_quiet();
+  auto joined = co_await join();
   for (auto set : back) {
-    if (!resolved) {
-      take_down(set, resolved.error().message());
+    if (!joined) {
+      take_down(set, joined.error().message());
       continue;
     }
     if (distribute_) attach(set);

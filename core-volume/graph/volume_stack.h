@@ -63,8 +63,9 @@ class VolumeStack final : public InvalidationSource, private SetPeers {
   /// Looks whether every brick is still there and takes changes; `write` tries its disk, too. Takes down what
   /// is not. An error: the root's brick; the owner stops the whole.
   Task<Result<void>> check(bool write);
-  /// Tries bricks that do not run once more.
-  Task<void> start_failed();
+  /// Tries bricks that do not run once more. When one could be started, and before it serves: `make_quiet` is
+  /// awaited, and nothing may be under way from above from then on until this returns.
+  Task<void> start_failed(std::function<Task<void>()> make_quiet = {});
   /// Weighs the sets by the room that they have, for new directories; the owner calls it now and then.
   Task<void> weigh();
 
@@ -82,7 +83,9 @@ class VolumeStack final : public InvalidationSource, private SetPeers {
   SetPeer* peer(std::uint32_t set) override;
   std::vector<Task<Result<void>>> sync_session(std::uint32_t session, std::uint32_t except) override;
   Task<Result<void>> start_brick(std::uint32_t set);
-  /// After a power loss (reconcile.h). Before anything is served.
+  /// Those that have started and serve nothing yet join the others: transactions between them are finished or
+  /// taken back, and after a power loss they are compared.
+  Task<Result<void>> join();
   Task<Result<void>> reconcile();
   /// With all sets that run.
   Task<Result<void>> resolve();

@@ -76,7 +76,8 @@ class SimVolume : public BrickNode {
     for (const auto& [set, brick] : stack->bricks()) {
       stores[set] = &brick->store();
       if (auto open = brick->ordering().open_transactions())
-        found.push_back(fmt::format("set {} has {} open transactions", set, open));
+        found.push_back(fmt::format("set {} has {} open transactions, {} of them decided", set, open,
+                                    brick->ordering().open_decisions().size()));
     }
     std::ranges::move(volume_problems(stores, stack->placement()), std::back_inserter(found));
     return found;

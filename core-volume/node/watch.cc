@@ -61,11 +61,14 @@ Task<void> Volumes::look_after_running(std::shared_ptr<RunningVolume> volume) {
 /// A brick that comes back knows nothing of open files and locks: as after a restart of the daemon, clients
 /// open theirs again and claim their locks, before others get any.
 Task<void> Volumes::start_failed_bricks(std::shared_ptr<RunningVolume> volume) {
-  const auto before = volume->stack->bricks().size();
-  co_await volume->stack->start_failed();
-  if (volume->stack->bricks().size() == before) co_return;
   const auto name = volume->info.name;
-  co_await rpc_->remove_volume(name);
+  bool quiet = false;
+  const auto make_quiet = [&]() -> Task<void> {
+    quiet = true;
+    co_await rpc_->remove_volume(name);
+  };
+  co_await volume->stack->start_failed(make_quiet);
+  if (!quiet) co_return;
   auto served = co_await rpc_->add_volume(volume->served);
   if (served) co_return;
   log::error("volume {} goes down: {}", name, served.error().message());

@@ -6,6 +6,7 @@
 // would need.
 #include <algorithm>
 
+#include "base/coro.h"
 #include "base/log.h"
 #include "base/on_worker.h"
 #include "core-volume/layers/ordering/lead.h"
@@ -66,6 +67,7 @@ bool OrderingLayer::can_close(const TxTable::Decision& decision) const {
 }
 
 Task<Result<void>> OrderingLayer::close_decisions() {
+  if (closing_held_) co_return Result<void>();
   auto& decisions = transactions_.decisions;
   auto below = transactions_.leading.empty() ? UINT64_MAX : *transactions_.leading.begin();
   auto last = decisions.begin();
@@ -159,9 +161,11 @@ Task<Result<void>> OrderingLayer::hold_prepared_again() {
 
 // --- what other sets ask at a start
 
+/// Who asks has prepared it and has no echo. So it is not one of those that are closed: their parts are
+/// stable wherever they had one, and a number below is one that was never decided.
 Task<Result<TxOutcome>> OrderingLayer::outcome(TxId id) {
   if (transactions_.leading.contains(id.number)) co_return TxOutcome::kUndecided;
-  const bool known = transactions_.decisions.contains(id.number) || id.number < closed_below();
+  const bool known = transactions_.decisions.contains(id.number);
   co_return known ? TxOutcome::kDecided : TxOutcome::kUnknown;
 }
 
@@ -192,6 +196,16 @@ Task<Result<void>> OrderingLayer::adopt(Record decided) {
   }));
   log::warning("brick {}: {} of {} was in the log of another set only; done again", store_.path(),
                to_string(decided.kind), decided.gfid.hex());
+  if (decided.last_link) {
+    // Its client may come back for it, as for what start() has found.
+    const auto now = seams_.clock.boot_time();
+    if (grace_end_ <= now) {
+      grace_end_ = now + options_.orphan_grace;
+      auto executor = co_await asio::this_coro::executor;
+      background_.spawn(executor, reap_after_grace());
+    }
+    orphans_.insert(decided.kind == RecordKind::kRename ? decided.displaced : decided.gfid);
+  }
   auto& decision = transactions_.decisions[number];
   decision.undelivered.insert(decided.tx.sets.begin(), decided.tx.sets.end());
   decision.undelivered.erase(set());

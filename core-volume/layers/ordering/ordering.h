@@ -138,10 +138,17 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   /// a transaction gets EIO, and nothing is appended any more.
   void abandon();
 
+  /// After a power loss another set may know of a decision that this one's log has lost. Until it has been
+  /// asked (adopt()), no transaction is closed: it would seem to be one of those that are.
+  void hold_closing(bool hold) { closing_held_ = hold; }
+
   /// Transactions that are prepared or decided and not closed: 0 when the set is at rest.
   std::size_t open_transactions() const {
     return transactions_.prepared.size() + transactions_.decisions.size() + transactions_.leading.size();
   }
+
+  /// Those whose leader is to be asked for the outcome: they hold their keys until then.
+  std::size_t prepared_transactions() const { return transactions_.prepared.size(); }
 
   /// Where short operations run, and how often they had to leave the loop thread.
   const ShortWork& short_work() const { return short_work_; }
@@ -289,6 +296,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   };
   Result<void> redo_parts(const Record& write, const Buffer& data, const std::vector<Extent>& parts);
   Result<void> recover();
+  Result<void> redo_from(std::uint64_t index, Recovery& recovery);
+  Result<void> give_back(const Gfid& gfid, EntryName name);
   Result<void> redo(Record& record, const Recovery& recovery);
   Result<void> load_retries(const Recovery& recovery);
 
@@ -324,6 +333,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::atomic<bool> abandoned_{false};
   std::unordered_map<std::uint32_t, std::uint64_t> session_index_;  // last record of each session
   std::vector<std::pair<TxId, Keys>> restored_locks_;               // of a start
+  bool closing_held_ = false;
   std::uint64_t transaction_cursor_ = 0;
   TaskGroup background_{"ordering"};
 

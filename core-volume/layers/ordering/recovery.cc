@@ -9,6 +9,10 @@
 // is unapplied() and folded. Bytes in the log are written again, except those over which a later write whose
 // bytes did not travel in the log may have survived.
 //
+// The file system may also be ahead of the log, as a change is applied before its record is stable: an old
+// record then takes a name away from a file that got it by a change that no log knows. Such a file gets its
+// name back, or one that says what it is.
+//
 // Then the retry table is made from the log's tail.
 #include <algorithm>
 #include <map>
@@ -78,16 +82,13 @@ Result<void> OrderingLayer::recover() {
     recovery.opaque_writes[record.gfid].push_back(record);
   }
   if (!records.empty()) {
-    TRY(auto reader, journal_.read_from(records.front().index, true));
-    while (true) {
-      TRY(auto record, reader->next());
-      if (!record) break;
-      auto redone = redo(*record, recovery);
-      if (!redone && recovery.may_refuse(*record, redone.error())) {
-        recovery.bytes_lost.insert(record->index);
-        redone = journal_.applied(record->index);
-      }
-      TRY(std::move(redone).with("redo record {} ({})", record->index, to_string(record->kind)));
+    Store::LostNames lost;
+    if (!recovery.same_boot) store_.note_lost_names(&lost);
+    auto redone = redo_from(records.front().index, recovery);
+    store_.note_lost_names(nullptr);
+    TRY(std::move(redone));
+    for (const auto& [gfid, name] : lost) {
+      TRY(give_back(gfid, name).with("give {} its name back", gfid.hex()));
     }
     log::info("brick {}: redid {} records, {} to {}{}", store_.path(), records.size(), records.front().index,
               records.back().index, recovery.same_boot ? "" : ", after another boot");
@@ -97,6 +98,38 @@ Result<void> OrderingLayer::recover() {
   TRY(store_.remember_boot());
   TRY(load_transactions());
   return load_retries(recovery);
+}
+
+Result<void> OrderingLayer::redo_from(std::uint64_t index, Recovery& recovery) {
+  TRY(auto reader, journal_.read_from(index, true));
+  while (true) {
+    TRY(auto record, reader->next());
+    if (!record) return {};
+    auto redone = redo(*record, recovery);
+    if (!redone && recovery.may_refuse(*record, redone.error())) {
+      recovery.bytes_lost.insert(record->index);
+      redone = journal_.applied(record->index);
+    }
+    TRY(std::move(redone).with("redo record {} ({})", record->index, to_string(record->kind)));
+  }
+}
+
+/// `name` was taken away from the file by a redo. Nothing to do if it has others.
+Result<void> OrderingLayer::give_back(const Gfid& gfid, EntryName name) {
+  TRY(bool nameless, store_.is_nameless(gfid));
+  if (!nameless) return {};
+  if (store_.owns(name.parent)) {
+    auto there = store_.lookup(name.parent, name.name);
+    if (there) name.name = "lost+found-" + gfid.hex();
+    if (there.failed_with(ESTALE)) name = {Gfid::root(), "lost+found-" + gfid.hex()};
+  }
+  log::warning("brick {}: {} had a name that no record tells of; it is \"{}\" in {} now", store_.path(),
+               gfid.hex(), name.name, name.parent.hex());
+  TRY(auto attr, store_.attr(gfid));
+  auto record = begin({}, RecordKind::kLink, gfid);
+  record.name = std::move(name);
+  record.tx.mode = attr.mode & S_IFMT;
+  return commit(record);
 }
 
 Result<void> OrderingLayer::redo(Record& record, const Recovery& recovery) {

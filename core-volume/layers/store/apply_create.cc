@@ -175,7 +175,22 @@ Result<void> Store::move_into_place(const std::string& tmp_name, const FdRef& di
   TRY(auto there, find_entry(dir->fd(), at.name));
   // rename(2) on to another link of the same inode does nothing, and would leave tmp_name.
   if (there && there->gfid == gfid) return disk_.unlink(tmp_.fd(), tmp_name);
+  if (there) note_lost_name(at, there->gfid);
   return disk_.rename(tmp_.fd(), tmp_name, dir->fd(), at.name);
+}
+
+void Store::note_lost_name(const EntryName& at, const Gfid& gfid) {
+  if (lost_names_ && owns(gfid)) lost_names_->insert_or_assign(gfid, at);
+}
+
+Result<bool> Store::is_nameless(const Gfid& gfid) {
+  auto object = locate(gfid);
+  if (object.failed_with(ESTALE)) return false;
+  if (!object) return std::move(object).error();
+  // A directory says itself where its entry was.
+  if (object->is(S_IFDIR) || object->native.st_nlink > 1) return false;
+  TRY(bool orphan, is_orphan(gfid));
+  return !orphan;
 }
 
 /// A directory's times after a name in it changed: those of the newest record. The native mtime, which the

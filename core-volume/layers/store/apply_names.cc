@@ -27,6 +27,7 @@ Result<void> Store::apply_unlink(const Record& record, const ApplyHints& hints) 
         TRY(mark_orphan(record.gfid));
       }
       TRY(disk_.unlink(parent->fd(), at.name));
+      note_lost_name(at, record.gfid);
       crash_point("store/after-name-unlink");
     }
     TRY(touch(parent, at.parent, record.time_ns));
@@ -127,11 +128,13 @@ Result<void> Store::rename_entry(const Record& record, const FdRef& from_dir, co
     TRY(mark_orphan(record.displaced));
   }
 
+  if (to && !at_to) note_lost_name(record.to, to->gfid);
   if (at_from && !at_to && to_dir)
     return disk_.rename(from_dir->fd(), record.name.name, to_dir->fd(), record.to.name);
   // From here on only when folded again, or when one of the two names is on another set.
   if (at_from) {
     TRY(disk_.unlink(from_dir->fd(), record.name.name));
+    note_lost_name(record.name, record.gfid);
   }
   if (at_to || !to_dir) return {};
   if (displaces && owns(record.gfid)) {
@@ -175,6 +178,7 @@ Result<void> Store::clear_name(const EntryName& at, const Gfid& gfid) {
   if (!dir) return {};
   TRY(auto entry, find_entry(dir->fd(), at.name));
   if (!entry || entry->gfid != gfid) return {};
+  note_lost_name(at, gfid);
   return disk_.unlink(dir->fd(), at.name);
 }
 

@@ -37,6 +37,8 @@ inline const std::string kParentKey = "trusted.polder.parent";  // of a director
 inline const std::string kBootKey = "trusted.polder.boot";      // of .polder: boot id of the last start
 inline const std::string kCleanKey =
     "trusted.polder.clean";  // of .polder: closed in order, everything synced
+/// Of .polder: it lost power, and was not compared with the other sets since.
+inline const std::string kSuspectKey = "trusted.polder.suspect";
 inline const std::string kBrickKey = "trusted.polder.brick";  // of the brick's root: the identity file's text
 
 /// What an inode does not say by itself.

@@ -25,24 +25,6 @@ Result<std::vector<bool>> Store::used_slots() {
   }
 }
 
-Result<std::vector<std::pair<EntryName, Gfid>>> Store::names_away() {
-  std::vector<std::pair<EntryName, Gfid>> names;
-  if (!away_) return names;
-  TRY(auto parents, disk_.list(away_.fd()));
-  for (const auto& directory : parents) {
-    auto parent = Gfid::parse(directory.name);
-    if (!parent) continue;
-    TRY(auto dir, away(*parent, false));
-    if (!dir) continue;
-    TRY(auto entries, disk_.list(dir->fd()));
-    for (const auto& entry : entries) {
-      TRY(auto found, find_entry(dir->fd(), entry.name));
-      if (found) names.emplace_back(EntryName{*parent, entry.name}, found->gfid);
-    }
-  }
-  return names;
-}
-
 Result<std::vector<ScanItem>> StoreScan::next(std::size_t max_items) {
   if (!started_) {
     started_ = true;

@@ -130,14 +130,7 @@ Result<std::unique_ptr<Store>> Store::open(Disk& disk, const std::string& path, 
     TRY(store->tidy_away().with("tidy {}/{}", path, layout::kAway));
   }
   TRY(store->load_orphan_directories());
-  TRY(auto running, disk.boot_id());
-  auto last = disk.get_xattr_at(store->root_.fd(), layout::kState, layout::kBootKey);
-  store->same_boot_ = last && *last == running;
-  store->was_clean_ = !last || disk.get_xattr_at(store->root_.fd(), layout::kState, layout::kCleanKey);
-  if (!options.read_only) {
-    auto dirty = disk.remove_xattr_at(store->root_.fd(), layout::kState, layout::kCleanKey);
-    if (!dirty && !dirty.failed_with(ENODATA)) return std::move(dirty).error().with("open brick {}", path);
-  }
+  TRY(store->load_marks().with("open brick {}", path));
   return store;
 }
 
@@ -172,12 +165,38 @@ Result<void> Store::open_directories() {
   return {};
 }
 
+/// How the brick was left. That it is suspect outlives this process, until it was compared: with others that
+/// may be away for long.
+Result<void> Store::load_marks() {
+  auto mark = [&](const std::string& key) { return disk_.get_xattr_at(root_.fd(), layout::kState, key); };
+  TRY(auto running, disk_.boot_id());
+  const auto last = mark(layout::kBootKey);
+  same_boot_ = last && *last == running;
+  const bool lost_power = last && !same_boot_ && !mark(layout::kCleanKey);
+  suspect_ = lost_power || mark(layout::kSuspectKey);
+  if (read_only_) return {};
+  if (lost_power) {
+    TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kSuspectKey, "1"));
+  }
+  auto in_use = disk_.remove_xattr_at(root_.fd(), layout::kState, layout::kCleanKey);
+  if (in_use.failed_with(ENODATA)) return {};
+  return in_use;
+}
+
+Result<void> Store::compared() {
+  TRY(refuse_if_read_only());
+  suspect_ = false;
+  auto removed = disk_.remove_xattr_at(root_.fd(), layout::kState, layout::kSuspectKey);
+  if (removed.failed_with(ENODATA)) return {};
+  return std::move(removed).with("note that brick {} was compared", path_);
+}
+
 Result<void> Store::remember_boot() {
   TRY(refuse_if_read_only());
   TRY(auto running, disk_.boot_id());
   TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kBootKey, running)
           .with("remember the boot id of brick {}", path_));
-  return syncfs();  // with the removal of the mark that it was closed: whatever is kept of the rest
+  return syncfs();  // with the other marks: whatever is kept of the rest
 }
 
 Result<void> Store::mark_clean() {

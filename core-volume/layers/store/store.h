@@ -11,6 +11,7 @@
 // one name run together (key locks of the ordering layer); readers need nothing and never see half a record.
 // Errors: ESTALE when an object is gone, EUCLEAN when the brick holds what Polder did not write.
 #pragma once
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -51,6 +52,7 @@ struct ApplyHints {
 
 class StoreScan;
 struct ScanCursor;
+struct Survey;
 
 class Store {
  public:
@@ -109,6 +111,14 @@ class Store {
   Result<void> apply_copy(const Record& record, const Gfid& from, std::uint64_t from_offset);
   /// Allocates blocks without any visible effect, so that a kFallocate that follows cannot fail.
   Result<void> reserve(const Gfid& gfid, std::uint64_t offset, std::uint64_t length);
+  /// From now on names that apply() takes away from files are noted, by file; null: no more. For a redo after
+  /// a power loss: the file system may be ahead of the log, so that an old record takes the name of a newer
+  /// file.
+  using LostNames = std::map<Gfid, EntryName>;
+  void note_lost_names(LostNames* lost) { lost_names_ = lost; }
+  /// Whether the file is there and has no name, though nobody has unlinked it while it was open.
+  Result<bool> is_nameless(const Gfid& gfid);
+
   /// Cuts an append that never ended (killed between its record and its bytes) off again.
   Result<void> cut_back(const Gfid& gfid, std::uint64_t size);
 
@@ -126,8 +136,9 @@ class Store {
   /// From now on it was used with this one: after recovery.
   Result<void> remember_boot();
   /// Whether the file system may have lost, or kept, what the log does not tell of: another boot, and nobody
-  /// had closed the brick before.
-  bool lost_power() const { return !same_boot_ && !was_clean_; }
+  /// had closed the brick before. True until it has been compared with the volume's other sets.
+  bool is_suspect() const { return suspect_; }
+  Result<void> compared();
   /// Nothing changes any more before it is closed. Syncs the file system.
   Result<void> mark_clean();
 
@@ -136,8 +147,8 @@ class Store {
   Result<void> fsync(const Gfid& gfid, bool data_only, std::uint64_t durable_index);
   Result<void> syncfs();
 
-  /// Names that objects of this set have in directories of other sets.
-  Result<std::vector<std::pair<EntryName, Gfid>>> names_away();
+  /// survey.h. While nothing changes.
+  Result<Survey> survey();
 
   /// scan.h. Flat iteration over all directories, then all other objects, in gfid order; not a snapshot: what
   /// is made or removed meanwhile may be seen or not.
@@ -165,6 +176,7 @@ class Store {
   Store(Disk& disk, std::string path, const StoreOptions& options);
   Result<void> open_directories();
   Result<void> refuse_if_read_only() const;
+  Result<void> load_marks();
   Result<void> empty_tmp();
   Result<void> tidy_away();
 
@@ -195,6 +207,7 @@ class Store {
   Result<void> move_into_place(const std::string& tmp_name, const FdRef& dir, const EntryName& at,
                                const Gfid& gfid);
   Result<void> touch(const FdRef& dir, const Gfid& gfid, std::uint64_t time_ns);
+  void note_lost_name(const EntryName& at, const Gfid& gfid);
 
   // Inodes; the caller holds the object's stripe.
   Result<std::string> raw_xattr(const Object& object, const std::string& key);
@@ -209,6 +222,12 @@ class Store {
   Result<void> dress(const Object& object, const Record& record, const layout::Meta& meta);
   Result<void> undress(const Object& object, const ObjectState& state);
   Result<void> stamp(const Gfid& gfid, std::uint64_t time_ns);
+
+  // survey.cc
+  class InodeTable;
+  Result<void> survey_index(InodeTable& inodes);
+  Result<void> survey_directory(const Gfid& gfid, Survey& survey, InodeTable& inodes);
+  Result<void> survey_away(Survey& survey, InodeTable& inodes);
 
   // One per kind of record.
   Result<void> apply_create(const Record& record);
@@ -255,7 +274,7 @@ class Store {
   const Placement* const placement_;
   BrickIdentity identity_;
   bool same_boot_ = false;
-  bool was_clean_ = false;
+  bool suspect_ = false;
   DiskFile root_;  // holds the lock of the brick
   DiskFile dirs_, index_root_, orphans_, away_;
   OpenInode tmp_;
@@ -263,6 +282,7 @@ class Store {
   Stripes stripes_;
   ListingCache listings_;
   DirectoryTimes directory_times_;
+  LostNames* lost_names_ = nullptr;
   std::mutex orphans_mutex_;
   std::set<Gfid> orphan_directories_;  // removed while open: no inode's link count says so
 };
