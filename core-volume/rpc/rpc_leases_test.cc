@@ -115,7 +115,8 @@ TEST_F(RpcLeasesTest, WhoseConnectionIsSilentIsWaitedForAboutATerm) {
   lookup("absent");
   world.net.freeze(true);
   OpContext inside;
-  auto made = world.begin(world.leases->mkdir(inside, kRoot, "absent", NewObject{.mode = 0755}));
+  const NewObject directory{.mode = 0755};  // read when the change begins, which is after the call
+  auto made = world.begin(world.leases->mkdir(inside, kRoot, "absent", directory));
   world.loop.run_for(1099ms);
   EXPECT_FALSE(made->has_value());
   EXPECT_FALSE(client->leases_hold());
@@ -159,7 +160,8 @@ TEST_F(RpcLeasesTest, ARestartedServerWaitsForThoseWhoMayHaveLeases) {
   world.start_server();
   const auto before = world.loop.clock().boot_time();
   OpContext inside;
-  EXPECT_TRUE(world.run(world.leases->mkdir(inside, kRoot, "absent", NewObject{.mode = 0755})));
+  const NewObject directory{.mode = 0755};
+  EXPECT_TRUE(world.run(world.leases->mkdir(inside, kRoot, "absent", directory)));
   EXPECT_EQ(world.loop.clock().boot_time() - before, 1100ms);
   world.net.refuse_connections(false);
   world.loop.run_for(5s);

@@ -248,13 +248,14 @@ TEST_F(LeasesLayerTest, EveryKindOfChangeRecalls) {
     CO_TRY(co_await std::move(task));
     co_return Result<void>();
   };
+  // Read when the change begins, which is after the call.
+  const NewObject directory{.mode = 0755}, pipe{.mode = S_IFIFO | 0644}, plain{.mode = 0644};
   const std::vector<std::pair<Gfid, Call>> changes = {
-      {kRoot, [&](auto& l, auto& c) { return drop(l.mkdir(c, kRoot, "d", {.mode = 0755})); }},
-      {kRoot, [&](auto& l, auto& c) { return drop(l.mknod(c, kRoot, "p", {.mode = S_IFIFO | 0644})); }},
+      {kRoot, [&](auto& l, auto& c) { return drop(l.mkdir(c, kRoot, "d", directory)); }},
+      {kRoot, [&](auto& l, auto& c) { return drop(l.mknod(c, kRoot, "p", pipe)); }},
       {kRoot, [&](auto& l, auto& c) { return drop(l.symlink(c, kRoot, "s", "t")); }},
-      {kRoot, [&](auto& l, auto& c) { return drop(l.create(c, kRoot, "n", {.mode = 0644}, O_RDWR)); }},
-      {file,
-       [&](auto& l, auto& c) { return drop(l.create(c, kRoot, "f", {.mode = 0644}, O_RDWR | O_TRUNC)); }},
+      {kRoot, [&](auto& l, auto& c) { return drop(l.create(c, kRoot, "n", plain, O_RDWR)); }},
+      {file, [&](auto& l, auto& c) { return drop(l.create(c, kRoot, "f", plain, O_RDWR | O_TRUNC)); }},
       {kRoot, [&](auto& l, auto& c) { return drop(l.link(c, file, kRoot, "h")); }},
       {file, [&](auto& l, auto& c) { return drop(l.link(c, file, kRoot, "i")); }},
       {kRoot, [&](auto& l, auto& c) { return l.rmdir(c, kRoot, "d"); }},
