@@ -102,8 +102,8 @@ class Bridge {
 
   /// The object's gfid, or an ESTALE answer and nil.
   Gfid gfid_or_stale(Request& request, NodeId node);
-  Task<void> answer_entry(Request request, NodeId parent, Lookup looking);
-  fuse_entry_param remember(NodeId parent, const FileAttr& attr);
+  Task<void> answer_entry(Request request, NodeId parent, std::string_view name, Lookup looking);
+  fuse_entry_param remember(NodeId parent, std::string_view name, const FileAttr& attr);
   void answer_attributes(Request& request, NodeId node, const FileAttr& attr);
   void told_attributes(Inode& inode, const FileAttr& attr);
   void changed_here(NodeId node);

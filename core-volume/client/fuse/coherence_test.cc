@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "base/coro.h"
@@ -55,6 +56,16 @@ std::string read_at(int fd, std::size_t size, off_t offset) {
   if (n < 0) return "error: " + std::string(strerror(errno));
   bytes.resize(static_cast<std::size_t>(n));
   return bytes;
+}
+
+std::set<std::string> names_in(const std::string& directory) {
+  std::set<std::string> names;
+  DIR* stream = opendir(directory.c_str());
+  if (stream == nullptr) return {"opendir failed"};
+  while (const dirent* entry = readdir(stream))
+    if (entry->d_name[0] != '.') names.insert(entry->d_name);
+  closedir(stream);
+  return names;
 }
 
 TEST_F(Coherence, C1_open_sees_what_was_written_before_longer_or_shorter) {
@@ -330,6 +341,50 @@ TEST_F(Coherence, C10_attributes_are_the_same_everywhere) {
     EXPECT_EQ(here.st_ctim.tv_nsec, there.st_ctim.tv_nsec) << name;
     EXPECT_EQ(here.st_mtim.tv_nsec, there.st_mtim.tv_nsec) << name;
   }
+}
+
+// The kernel marks what it takes for removed. B's is wrong: A has moved that directory away.
+TEST_F(Coherence, C9_a_directory_that_was_moved_away_is_not_dead_where_its_old_name_is_replaced) {
+  mount(kForEver);
+  mkdir(a("d").c_str(), 0755);
+  write_file(a("d/f"), "x");
+  mkdir(b("other").c_str(), 0755);
+  const int held =
+      open(b("d").c_str(), O_RDONLY | O_DIRECTORY);  // or the kernel would forget it at once, and its mark
+  ASSERT_EQ(errno_of(rename(a("d").c_str(), a("moved").c_str())), 0);
+  ASSERT_EQ(errno_of(rename(b("other").c_str(), b("d").c_str())), 0);
+  EXPECT_EQ(errno_of(mkdir(b("moved/new").c_str(), 0755)), 0);
+  EXPECT_EQ(names_in(b("moved")), (std::set<std::string>{"f", "new"}));
+  EXPECT_TRUE(names_in(b("d")).empty());
+  close(held);
+}
+
+TEST_F(Coherence, C9_a_directory_that_was_moved_away_is_not_dead_where_its_old_name_is_removed) {
+  mount(kForEver);
+  mkdir(a("d").c_str(), 0755);
+  write_file(a("d/f"), "x");
+  const int held =
+      open(b("d").c_str(), O_RDONLY | O_DIRECTORY);  // or the kernel would forget it at once, and its mark
+  ASSERT_EQ(errno_of(rename(a("d").c_str(), a("moved").c_str())), 0);
+  ASSERT_EQ(errno_of(mkdir(a("d").c_str(), 0755)), 0);
+  ASSERT_EQ(errno_of(rmdir(b("d").c_str())), 0);
+  EXPECT_EQ(errno_of(mkdir(b("moved/new").c_str(), 0755)), 0);
+  EXPECT_EQ(names_in(b("moved")), (std::set<std::string>{"f", "new"}));
+  close(held);
+}
+
+// B moves it itself, so its belief is right, and the directory keeps its node: a process may be in it.
+TEST_F(Coherence, C9_a_directory_keeps_its_identity_over_own_moves) {
+  mount(kForEver);
+  mkdir(b("d").c_str(), 0755);
+  mkdir(b("e").c_str(), 0755);
+  const int inside = open(b("d").c_str(), O_RDONLY | O_DIRECTORY);
+  ASSERT_EQ(errno_of(rename(b("d").c_str(), b("moved").c_str())), 0);
+  ASSERT_EQ(errno_of(rename(b("e").c_str(), b("d").c_str())), 0);
+  ASSERT_EQ(errno_of(rmdir(b("d").c_str())), 0);
+  ASSERT_EQ(errno_of(mkdirat(inside, "new", 0755)), 0);
+  EXPECT_EQ(names_in(b("moved")), (std::set<std::string>{"new"}));
+  close(inside);
 }
 
 TEST_F(Coherence, C11_a_file_unlinked_elsewhere_lives_while_it_is_open) {

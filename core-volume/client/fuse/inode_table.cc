@@ -11,6 +11,11 @@ NodeId make_node(std::uint32_t index, std::uint32_t generation) {
   return static_cast<NodeId>(generation) << 32 | index;
 }
 
+/// Never 0.
+std::uint64_t place_key(NodeId parent, std::string_view name) {
+  return (std::hash<std::string_view>()(name) ^ parent * 0x9e3779b97f4a7c15u) | 1;
+}
+
 }  // namespace
 
 InodeTable::InodeTable(Gfid root) {
@@ -52,7 +57,8 @@ void InodeTable::forget(NodeId node, std::uint64_t lookups) {
   inode->lookups -= taken;
   lookups_ -= taken;
   if (inode->lookups != 0) return;
-  by_gfid_.erase(inode->gfid);
+  if (node_of(inode->gfid) == node) by_gfid_.erase(inode->gfid);
+  leave_place(node, *inode);
   const std::uint32_t next_generation = inode->generation + 1;
   *inode = Inode{};
   inode->generation = next_generation;
@@ -78,6 +84,44 @@ std::vector<NodeId> InodeTable::all() const {
   nodes.reserve(by_gfid_.size());
   for (const auto& [gfid, index] : by_gfid_) nodes.push_back(make_node(index, inodes_[index].generation));
   return nodes;
+}
+
+void InodeTable::leave_place(NodeId node, Inode& inode) {
+  if (auto at = directories_.find(inode.place); at != directories_.end() && at->second == node)
+    directories_.erase(at);
+  inode.place = 0;
+}
+
+void InodeTable::place_at(std::uint64_t key, NodeId node) {
+  Inode* inode = find(node);
+  if (inode == nullptr || node == kRootNode || inode->place == key) return;
+  leave_place(node, *inode);
+  inode->place = key;
+  directories_[key] = node;
+}
+
+void InodeTable::place(NodeId node, NodeId parent, std::string_view name) {
+  place_at(place_key(parent, name), node);
+}
+
+void InodeTable::moved(NodeId from, std::string_view from_name, NodeId to, std::string_view to_name,
+                       bool exchange) {
+  const NodeId source = directory_at(from, from_name), target = directory_at(to, to_name);
+  if (Inode* inode = find(target)) leave_place(target, *inode);
+  if (source != 0) place_at(place_key(to, to_name), source);
+  if (exchange && target != 0) place_at(place_key(from, from_name), target);
+}
+
+NodeId InodeTable::directory_at(NodeId parent, std::string_view name) const {
+  const auto found = directories_.find(place_key(parent, name));
+  return found == directories_.end() ? 0 : found->second;
+}
+
+void InodeTable::retire(NodeId node) {
+  Inode* inode = find(node);
+  if (inode == nullptr || node == kRootNode) return;
+  leave_place(node, *inode);
+  if (node_of(inode->gfid) == node) by_gfid_.erase(inode->gfid);
 }
 
 }  // namespace polder

@@ -2,11 +2,18 @@
 // InodeTable: the objects that the kernel knows, and what it believes about them. A nodeid is an index into
 // the table with the generation of its use in the upper half, so a nodeid is never used twice and one that
 // the kernel should have forgotten finds nothing. Loop thread only.
+//
+// Directories that the kernel takes for dead: after a successful rmdir, and a rename on to a directory, the
+// kernel marks the inode that it believed to be there (S_DEAD) for as long as it keeps that inode: nothing is
+// listed in it or made in it any more. It may have believed wrongly: another mount had moved that directory
+// away, and it lives. So the table follows where the kernel believes each directory to be, and one that the
+// kernel has seen die is told under a new nodeid, should it be met again: retire().
 #pragma once
 #include <chrono>
 #include <cstdint>
 #include <ctime>
 #include <deque>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -19,7 +26,8 @@ constexpr NodeId kRootNode = 1;
 
 struct Inode {
   Gfid gfid;
-  Gfid parent;  // of directories, for "..": where it was last seen
+  Gfid parent;              // of directories, for "..": where it was last seen
+  std::uint64_t place = 0;  // of directories: key of the name at which the kernel believes it, 0 for none
   std::uint64_t lookups = 0;
   std::uint32_t generation = 0;
   std::uint32_t mode = 0;        // as last told to the kernel
@@ -52,14 +60,29 @@ class InodeTable {
   NodeId node_of(Gfid gfid) const;
   std::vector<NodeId> all() const;
 
-  /// Objects known to the kernel besides the root, and their look-ups: both 0 once it has let go of all.
+  /// The kernel believes the directory `node` to be at this name now, and nowhere else.
+  void place(NodeId node, NodeId parent, std::string_view name);
+  /// The kernel believes what was at `from` to be at `to`, and with `exchange` the reverse.
+  void moved(NodeId from, std::string_view from_name, NodeId to, std::string_view to_name, bool exchange);
+  /// The directory that the kernel believes to be there; 0 when it knows of none.
+  NodeId directory_at(NodeId parent, std::string_view name) const;
+  /// The kernel will not use the node for anything new: remember() gives the object another one. 0: does
+  /// nothing.
+  void retire(NodeId node);
+
+  /// Objects known to the kernel besides the root (and retired ones), and their look-ups: both 0 once it has
+  /// let go of all.
   std::size_t size() const { return by_gfid_.size() - 1; }
   std::uint64_t lookups() const { return lookups_; }
 
  private:
+  void place_at(std::uint64_t key, NodeId node);
+  void leave_place(NodeId node, Inode& inode);
+
   std::deque<Inode> inodes_;  // a deque: references stay while it grows
   std::vector<std::uint32_t> free_;
   std::unordered_map<Gfid, std::uint32_t> by_gfid_;
+  std::unordered_map<std::uint64_t, NodeId> directories_;  // by Inode::place
   std::uint64_t lookups_ = 0;
 };
 

@@ -61,6 +61,44 @@ TEST(InodeTable, too_many_forgets_and_unknown_nodes_do_no_harm) {
   EXPECT_EQ(table.find(UINT64_MAX), nullptr);
 }
 
+TEST(InodeTable, a_retired_directory_is_told_under_another_node) {
+  InodeTable table(Gfid::root());
+  const NodeId node = table.remember(gfid_of(2));
+  table.place(node, kRootNode, "d");
+  EXPECT_EQ(table.directory_at(kRootNode, "d"), node);
+  table.retire(table.directory_at(kRootNode, "d"));
+  EXPECT_EQ(table.directory_at(kRootNode, "d"), 0u);
+  const NodeId again = table.remember(gfid_of(2));
+  EXPECT_NE(again, node);
+  ASSERT_NE(table.find(node), nullptr) << "the kernel still has it open, perhaps";
+  EXPECT_EQ(table.find(node)->gfid, gfid_of(2));
+  table.forget(node, 1);
+  EXPECT_EQ(table.node_of(gfid_of(2)), again) << "the former node's end is not the object's";
+  table.forget(again, 1);
+  EXPECT_EQ(table.size(), 0u);
+  EXPECT_EQ(table.lookups(), 0u);
+}
+
+TEST(InodeTable, directories_are_where_the_kernel_has_moved_them) {
+  InodeTable table(Gfid::root());
+  const NodeId first = table.remember(gfid_of(2)), second = table.remember(gfid_of(3));
+  table.place(first, kRootNode, "a");
+  table.place(second, first, "b");
+  table.moved(kRootNode, "a", first, "b", true);
+  EXPECT_EQ(table.directory_at(kRootNode, "a"), second);
+  EXPECT_EQ(table.directory_at(first, "b"), first);
+  table.moved(first, "b", kRootNode, "a", false);
+  EXPECT_EQ(table.directory_at(kRootNode, "a"), first);
+  EXPECT_EQ(table.directory_at(first, "b"), 0u);
+  table.moved(kRootNode, "file", kRootNode, "a", false);
+  EXPECT_EQ(table.directory_at(kRootNode, "a"), 0u) << "a file is there now";
+  table.place(first, kRootNode, "x");
+  table.place(first, kRootNode, "y");
+  EXPECT_EQ(table.directory_at(kRootNode, "x"), 0u);
+  table.forget(first, 1);
+  EXPECT_EQ(table.directory_at(kRootNode, "y"), 0u);
+}
+
 TEST(InodeTable, all_lists_the_root_and_every_known_object) {
   InodeTable table(Gfid::root());
   for (std::uint8_t n = 2; n < 10; ++n) table.remember(gfid_of(n));

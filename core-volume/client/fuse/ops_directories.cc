@@ -88,7 +88,7 @@ Task<void> Bridge::readdir(Request request, NodeId node, std::size_t size_bytes,
     }
     fuse_entry_param entry{};
     if (with_attributes) {
-      entry = remember(node, listed.attr);
+      entry = remember(node, listed.name, listed.attr);
       given.push_back(entry.ino);
     } else {
       entry.attr.st_ino = listed.attr.gfid.inode();

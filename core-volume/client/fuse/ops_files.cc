@@ -68,7 +68,7 @@ Task<void> Bridge::create(Request request, NodeId parent, std::string name, NewO
     request.fail(opened.error());
     co_return;
   }
-  const fuse_entry_param entry = remember(parent, opened->attr);
+  const fuse_entry_param entry = remember(parent, name, opened->attr);
   Inode& inode = *inodes_.find(entry.ino);
   if (opened->created) inode.no_capability_until = asked_at + options_.attribute_timeout;
   const fuse_file_info info = remember_file(inode, *opened, flags);

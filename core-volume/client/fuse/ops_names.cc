@@ -35,7 +35,7 @@ void Bridge::told_attributes(Inode& inode, const FileAttr& attr) {
       attr.plain && now >= inode.plain_after ? now + options_.attribute_timeout : std::chrono::nanoseconds(0);
 }
 
-fuse_entry_param Bridge::remember(NodeId parent, const FileAttr& attr) {
+fuse_entry_param Bridge::remember(NodeId parent, std::string_view name, const FileAttr& attr) {
   fuse_entry_param entry{};
   entry.ino = inodes_.remember(attr.gfid);
   entry.attr = to_stat(attr);
@@ -43,18 +43,20 @@ fuse_entry_param Bridge::remember(NodeId parent, const FileAttr& attr) {
   entry.entry_timeout = seconds(options_.entry_timeout);
   Inode& inode = *inodes_.find(entry.ino);
   told_attributes(inode, attr);
-  if (const Inode* directory = inodes_.find(parent); directory != nullptr && attr.is_directory())
+  if (const Inode* directory = inodes_.find(parent); directory != nullptr && attr.is_directory()) {
     inode.parent = directory->gfid;
+    inodes_.place(entry.ino, parent, name);
+  }
   return entry;
 }
 
-Task<void> Bridge::answer_entry(Request request, NodeId parent, Lookup looking) {
+Task<void> Bridge::answer_entry(Request request, NodeId parent, std::string_view name, Lookup looking) {
   auto attr = co_await std::move(looking);
   if (!attr) {
     request.fail(attr.error());
     co_return;
   }
-  const fuse_entry_param entry = remember(parent, *attr);
+  const fuse_entry_param entry = remember(parent, name, *attr);
   if (!request.entry(entry)) inodes_.forget(entry.ino, 1);
 }
 
@@ -62,7 +64,7 @@ Task<void> Bridge::lookup(Request request, NodeId parent, std::string name) {
   const Gfid directory = gfid_or_stale(request, parent);
   if (directory.is_nil()) co_return;
   const OpContext context = request.context();
-  co_await answer_entry(std::move(request), parent, volume_.lookup(context, directory, name));
+  co_await answer_entry(std::move(request), parent, name, volume_.lookup(context, directory, name));
 }
 
 Task<void> Bridge::mknod(Request request, NodeId parent, std::string name, NewObject object) {
@@ -70,7 +72,7 @@ Task<void> Bridge::mknod(Request request, NodeId parent, std::string name, NewOb
   if (directory.is_nil()) co_return;
   const OpContext context = request.context();
   names_change(parent);
-  co_await answer_entry(std::move(request), parent, volume_.mknod(context, directory, name, object));
+  co_await answer_entry(std::move(request), parent, name, volume_.mknod(context, directory, name, object));
   changed_here(parent);
 }
 
@@ -79,7 +81,7 @@ Task<void> Bridge::mkdir(Request request, NodeId parent, std::string name, NewOb
   if (directory.is_nil()) co_return;
   const OpContext context = request.context();
   names_change(parent);
-  co_await answer_entry(std::move(request), parent, volume_.mkdir(context, directory, name, object));
+  co_await answer_entry(std::move(request), parent, name, volume_.mkdir(context, directory, name, object));
   changed_here(parent);
 }
 
@@ -88,7 +90,7 @@ Task<void> Bridge::symlink(Request request, NodeId parent, std::string name, std
   if (directory.is_nil()) co_return;
   const OpContext context = request.context();
   names_change(parent);
-  co_await answer_entry(std::move(request), parent, volume_.symlink(context, directory, name, target));
+  co_await answer_entry(std::move(request), parent, name, volume_.symlink(context, directory, name, target));
   changed_here(parent);
 }
 
@@ -99,7 +101,7 @@ Task<void> Bridge::link(Request request, NodeId node, NodeId parent, std::string
   if (directory.is_nil()) co_return;
   const OpContext context = request.context();
   names_change(parent);
-  co_await answer_entry(std::move(request), parent, volume_.link(context, gfid, directory, name));
+  co_await answer_entry(std::move(request), parent, name, volume_.link(context, gfid, directory, name));
   changed_here(parent);
 }
 
@@ -116,8 +118,11 @@ Task<void> Bridge::rmdir(Request request, NodeId parent, std::string name) {
   const Gfid directory = gfid_or_stale(request, parent);
   if (directory.is_nil()) co_return;
   names_change(parent);
+  const NodeId dies = inodes_.directory_at(
+      parent, name);  // as the kernel believes, which holds the name's lock until it is answered
   auto done = co_await volume_.rmdir(request.context(), directory, name);
   changed_here(parent);
+  if (done) inodes_.retire(dies);
   done ? request.ok() : request.fail(done.error());
 }
 
@@ -129,10 +134,16 @@ Task<void> Bridge::rename(Request request, NodeId from, std::string from_name, N
   if (to_directory.is_nil()) co_return;
   names_change(from);
   names_change(to);
+  const bool exchange = (flags & RENAME_EXCHANGE) != 0;
+  const NodeId dies = exchange ? 0 : inodes_.directory_at(to, to_name);
   auto done =
       co_await volume_.rename(request.context(), from_directory, from_name, to_directory, to_name, flags);
   changed_here(from);
   changed_here(to);
+  if (done) {
+    inodes_.retire(dies);
+    inodes_.moved(from, from_name, to, to_name, exchange);
+  }
   done ? request.ok() : request.fail(done.error());
 }
 

@@ -55,18 +55,26 @@ Result<FileAttr> Store::lookup(const Gfid& parent, const std::string& name) {
 }
 
 Result<FileAttr> Store::entry_attr(const FdRef& dir, const Gfid& parent, const std::string& name) {
-  auto name_stripe = Stripes::name(parent, name);
-  auto tick = stripes_.now();
-  TRY(auto entry, find_entry(dir->fd(), name));
-  if (!entry) return Error(ENOENT);
-  if (entry->elsewhere) return attr_of_entry(entry->gfid, entry->type, true);
-  Result<FileAttr> attr = entry->directory ? this->attr(entry->gfid) : make_attr(entry->meta, entry->native);
-  bool same_object = entry->directory || stripes_.unchanged_since(tick, Stripes::object(entry->gfid));
-  if (same_object && stripes_.unchanged_since(tick, name_stripe)) return attr;
+  const auto name_stripe = Stripes::name(parent, name);
+  const auto tick = stripes_.now();
+  // What was read while something changed means nothing, and neither does its error: a name and its
+  // attributes are read one after the other.
+  auto unlocked = [&]() -> Result<std::optional<FileAttr>> {
+    TRY(auto entry, find_entry(dir->fd(), name));
+    if (!entry) return Error(ENOENT);
+    if (entry->elsewhere) return attr_of_entry(entry->gfid, entry->type, true);
+    if (entry->directory) return attr(entry->gfid);
+    if (!stripes_.unchanged_since(tick, Stripes::object(entry->gfid))) return std::nullopt;
+    return make_attr(entry->meta, entry->native);
+  }();
+  if (stripes_.unchanged_since(tick, name_stripe)) {
+    if (!unlocked) return std::move(unlocked).error();
+    if (*unlocked) return std::move(**unlocked);
+  }
 
-  // Something changed while it was read: once more, with changes locked out.
+  // Once more, with changes locked out.
   auto name_lock = stripes_.shared(name_stripe);
-  TRY(entry, find_entry(dir->fd(), name));
+  TRY(auto entry, find_entry(dir->fd(), name));
   if (!entry) return Error(ENOENT);
   if (entry->elsewhere) return attr_of_entry(entry->gfid, entry->type, true);
   auto object_lock = stripes_.shared(Stripes::object(entry->gfid));
@@ -195,9 +203,16 @@ Result<ListedEntry> Store::listed(const FdRef& dir, const Gfid& parent, const Li
       return entry;
     }
   }
-  TRY(auto found, find_entry(dir->fd(), name.name));
-  if (!found) return Error(ENOENT);
-  entry.attr = attr_of_entry(found->gfid, found->type, found->elsewhere);
+  const auto name_stripe = Stripes::name(parent, name.name);
+  const auto tick = stripes_.now();
+  auto found = find_entry(dir->fd(), name.name);
+  if (!stripes_.unchanged_since(tick, name_stripe)) {  // it was replaced while it was read
+    auto name_lock = stripes_.shared(name_stripe);
+    found = find_entry(dir->fd(), name.name);
+  }
+  if (!found) return std::move(found).error();
+  if (!*found) return Error(ENOENT);
+  entry.attr = attr_of_entry((*found)->gfid, (*found)->type, (*found)->elsewhere);
   return entry;
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <set>
+#include <thread>
 
 #include "core-volume/layers/store/store_test_support.h"
 
@@ -244,6 +246,33 @@ TEST_P(StoreTest, ForeignFileInTheBrickIsReportedNotGuessed) {
   EXPECT_TRUE(found.failed_with(EUCLEAN));
   EXPECT_THAT(found.error().message(), testing::HasSubstr("not made by Polder"));
   EXPECT_TRUE(must(store->list(Gfid::root(), 0, 10, true)).entries.empty());
+}
+
+// Readers take no lock at first; what they read while a name gets another object (and another kind of one) is
+// not to be told.
+TEST_P(StoreTest, ANameWhoseObjectIsExchangedIsThereAllTheTime) {
+  if (GetParam() == "sim") GTEST_SKIP() << "one thread only";
+  const Gfid root = Gfid::root();
+  Record there = file("a"), other = applied(records.create(root, "b", S_IFDIR | 0755));
+  std::atomic<bool> stop = false;
+  std::thread writer([&] {
+    while (!stop) {
+      auto exchange = records.make(RecordKind::kRename, there.gfid);
+      exchange.name = {root, "a"};
+      exchange.to = {root, "b"};
+      exchange.displaced = other.gfid;
+      exchange.exchange = true;
+      applied(exchange);
+      std::swap(there, other);
+    }
+  });
+  for (int i = 0; i < 3000; ++i) {
+    auto found = store->lookup(root, i % 2 == 0 ? "a" : "b");
+    EXPECT_TRUE(found) << found.error().message();
+    EXPECT_EQ(must(store->list(root, 0, 10, i % 4 < 2)).entries.size(), 2u);
+  }
+  stop = true;
+  writer.join();
 }
 
 INSTANTIATE_TEST_SUITE_P(Disks, StoreTest, testing::Values("sim", "kernel"),

@@ -242,7 +242,9 @@ class ManyProcesses(PosixTest):
             child.start(stress, self.dir if i % 2 else self.other, seed + i, seconds)
         print(sum(child.result() for child in children), "operations, seed", seed, end=" ", flush=True)
         time.sleep(1.1)
-        self.assertEqual(tree(self.dir), tree(self.other))
+        here, there = tree(self.dir), tree(self.other)
+        self.assertEqual({}, {path: (here.get(path), there.get(path)) for path in here.keys() | there.keys()
+                              if here.get(path) != there.get(path)})
 
 
 EXPECTED = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EINVAL, errno.ELOOP, errno.EPERM,
@@ -280,8 +282,11 @@ def stress(top, seed, seconds):
 
 
 def tree(top):
+    def failed(error):
+        raise error
+
     found = {}
-    for directory, _, files in os.walk(top):
+    for directory, _, files in os.walk(top, onerror=failed):
         for path in [directory] + [os.path.join(directory, f) for f in files]:
             s = os.lstat(path)
             found[os.path.relpath(path, top)] = (s.st_ino, s.st_mode, s.st_nlink, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
