@@ -122,9 +122,11 @@ class Reconcile {
     return {};
   }
 
-  /// Whether a name can be given.
+  /// Whether a name can be given. Not in a directory that was removed and waits for its last handle to go.
   Result<bool> is_free(const EntryName& name) {
     if (!directories_.contains(name.parent) || given_.contains(name)) return false;
+    TRY(bool removed, store_of(name.parent).is_orphan(name.parent));
+    if (removed) return false;
     auto there = store_of(name.parent).lookup(name.parent, name.name);
     if (there.failed_with(ENOENT)) return true;
     if (!there && !there.failed_with(ESTALE)) return std::move(there).error();

@@ -8,9 +8,8 @@
 // The rules, from what is certain (objects) to what follows (names):
 // - an entry that shows nothing goes;
 // - an entry and the object's own note of that name (.polder/away; a directory's parent) bring each other
-// back;
-//   where the name is taken or its directory gone, the object's note goes; if that was all it had, it gets a
-//   name in the root, "lost+found-GFID";
+//   back; where the name is taken or its directory gone or removed (it may still be open), the object's note
+//   goes; if that was all it had, it gets a name in the root, "lost+found-GFID";
 // - a file that nothing notes a name of goes, as does an empty directory without a place;
 // - a directory has the one entry that it notes itself.
 #pragma once

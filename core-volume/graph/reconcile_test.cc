@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What a comparison of the bricks does with single things that a power loss can leave (reconcile.h).
+#include "core-volume/graph/reconcile.h"
+
+#include <gmock/gmock.h>
+
+#include "core-volume/graph/volume_stack_test_support.h"
+
+namespace polder {
+namespace {
+
+/// One set's part of an unlink or rmdir.
+void remove_on(SimVolume& volume, std::uint32_t set, const EntryName& name, const Gfid& gfid,
+               std::uint32_t type) {
+  Record record;
+  record.kind = RecordKind::kUnlink;
+  record.name = name;
+  record.gfid = gfid;
+  record.last_link = true;
+  record.tx.mode = type;
+  must(volume.stack->brick(set)->store().apply(record, {.keep_object = true}));
+}
+
+void repair_all(SimVolume& volume) {
+  std::map<std::uint32_t, Store*> stores;
+  for (const auto& [set, brick] : volume.stack->bricks()) stores[set] = &brick->store();
+  for (int round = 0; round < 8; ++round) {
+    auto repairs = must(find_repairs(stores, volume.stack->placement()));
+    if (repairs.empty()) return;
+    for (auto& repair : repairs) {
+      repair.record.tx.id = {repair.set, volume.seams.hlc.next().ns};
+      repair.record.tx.phase = TxPhase::kDecided;
+      must(volume.run_one(
+          volume.stack->brick(repair.set)->ordering().replay(OpContext{}, {&repair.record, 1})));
+    }
+  }
+  FAIL() << "no end of repairs";
+}
+
+/// A directory of the root on `set`.
+EntryName make_directory_on(SimVolume& volume, Client& client, std::uint32_t set, Gfid& gfid) {
+  for (int i = 0; i < 100; ++i) {
+    const auto name = fmt::format("on{}-{}", set, i);
+    gfid = must(client.mkdir(Gfid::root(), name)).gfid;
+    if (volume.stack->placement().set_of(gfid) == set) return {Gfid::root(), name};
+    must(client.rmdir(Gfid::root(), name));
+  }
+  throw std::runtime_error("no directory fell on the set");
+}
+
+/// Its removal is in a log, the one of the name in it in none: a file of another set believes to be there.
+TEST(Reconcile, ADirectoryThatWasRemovedGetsNoNameBack) {
+  SimVolume volume(3, Spread::kDirs);
+  Client client(volume);
+  Gfid removed, other;
+  const auto place = make_directory_on(volume, client, 1, removed);
+  make_directory_on(volume, client, 2, other);
+  const auto file = client.file(other, "file", "data");
+  must(client.rename(other, "file", removed, "file"));
+  remove_on(volume, 1, {removed, "file"}, file, S_IFREG);
+  remove_on(volume, 0, place, removed, S_IFDIR);
+  remove_on(volume, 1, place, removed, S_IFDIR);
+  repair_all(volume);
+  volume.stop();
+  volume.start();
+  EXPECT_THAT(volume.problems(), testing::IsEmpty());
+  const auto found = must(client.lookup(Gfid::root(), "lost+found-" + file.hex()));
+  EXPECT_EQ(client.content(found.gfid), "data");
+}
+
+}  // namespace
+}  // namespace polder
