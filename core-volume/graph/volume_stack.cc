@@ -9,6 +9,7 @@
 #include "core-volume/graph/reconcile.h"
 #include "core-volume/graph/resolve_transactions.h"
 #include "core-volume/layers/distribute/distribute_layer.h"
+#include "core-volume/layers/leases/leases_layer.h"
 
 namespace polder {
 namespace {
@@ -17,7 +18,8 @@ constexpr auto kDrainPoll = std::chrono::milliseconds(10);
 
 }  // namespace
 
-VolumeStack::VolumeStack(Seams& seams, VolumeStackConfig config) : seams_(seams), config_(std::move(config)) {
+VolumeStack::VolumeStack(Seams& seams, VolumeStackConfig config)
+    : seams_(seams), config_(std::move(config)), leases_(std::make_unique<LeasesLayer>(seams.clock)) {
   placement_.set_table(config_.slots);
   placement_.set_spread(config_.spread);
 }
@@ -147,24 +149,32 @@ Task<Result<void>> VolumeStack::stop() {
 // --- what is above
 
 FileOps& VolumeStack::top() {
-  if (distribute_) return *distribute_;
-  return root_brick().top();
+  return *leases_;
+}
+
+LeaseKeeper& VolumeStack::leases() {
+  return *leases_;
 }
 
 void VolumeStack::on_invalidation(std::function<void(const Invalidation&)> listener) {
   listener_ = std::move(listener);
 }
 
-/// A volume of one set has nothing between its users and the brick.
+/// A volume of one set has nothing but leases between its users and the brick.
 void VolumeStack::build_top() {
   auto tell = [this](const Invalidation& change) {
+    leases_->changed(change);
     if (listener_) listener_(change);
   };
-  if (config_.bricks.size() == 1) return root_brick().invalidations().on_invalidation(tell);
+  if (config_.bricks.size() == 1) {
+    leases_->set_below(root_brick().top());
+    return root_brick().invalidations().on_invalidation(tell);
+  }
   distribute_ = std::make_unique<DistributeLayer>(placement_);
   distribute_->on_invalidation(tell);
   for (const auto& [set, brick] : bricks_) attach(set);
   for (const auto& [set, why] : failures_) distribute_->clear_child(set, why);
+  leases_->set_below(*distribute_);
 }
 
 void VolumeStack::attach(std::uint32_t set) {
@@ -256,8 +266,12 @@ Task<void> VolumeStack::start_failed(std::function<Task<void>()> make_quiet) {
     if (failures_[set] != why) log::warning("brick of set {}: {}", set, failures_[set]);
   }
   if (back.empty()) co_return;
-  // Before they serve: names that a transaction has changed must not be seen as they were.
   if (make_quiet) co_await make_quiet();
+  co_await leases_->without_leases(let_serve(std::move(back)));
+}
+
+/// Nobody may believe any more what a transaction, half made when the brick went away, has changed.
+Task<void> VolumeStack::let_serve(std::vector<std::uint32_t> back) {
   auto joined = co_await join();
   for (auto set : back) {
     if (!joined) {

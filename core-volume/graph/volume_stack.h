@@ -2,6 +2,8 @@
 // VolumeStack: all sets of a volume whose bricks run in this process, and what makes one volume of them: the
 // placement, the transactions between sets, and (with more than one set) the distribute layer on top.
 //
+// At its top are the leases of its clients (layers/leases).
+//
 // Bricks come and go while it runs: one that fails is taken down, and what is its answers EIO with the reason
 // until it could be started again. The root's brick is different: without it there is no volume.
 //
@@ -23,6 +25,8 @@
 namespace polder {
 
 class DistributeLayer;
+class LeaseKeeper;
+class LeasesLayer;
 
 struct VolumeStackConfig {
   SlotRuns slots;
@@ -44,8 +48,8 @@ class VolumeStack final : public InvalidationSource, private SetPeers {
   /// destruction.
   Task<Result<void>> stop();
 
-  /// Another one after add_set().
   FileOps& top();
+  LeaseKeeper& leases();
   void on_invalidation(std::function<void(const Invalidation&)> listener) override;
   Placement& placement() { return placement_; }
 
@@ -91,6 +95,7 @@ class VolumeStack final : public InvalidationSource, private SetPeers {
   Task<Result<void>> resolve();
   void build_top();
   void attach(std::uint32_t set);
+  Task<void> let_serve(std::vector<std::uint32_t> back);
   void take_down(std::uint32_t set, std::string why);
   /// How much still goes on in a brick that was taken down.
   std::size_t busy(std::uint32_t set) const;
@@ -106,6 +111,7 @@ class VolumeStack final : public InvalidationSource, private SetPeers {
   std::map<std::uint32_t, std::string> failures_;
   std::map<std::uint32_t, std::unique_ptr<PeerGate>> gates_;
   std::unique_ptr<DistributeLayer> distribute_;
+  std::unique_ptr<LeasesLayer> leases_;
   std::function<void(const Invalidation&)> listener_;
 };
 

@@ -144,6 +144,7 @@ Task<Result<void>> Volumes::bring_up(VolumeInfo info) {
       ServedVolume{.name = name,
                    .ops = &volume->stack->top(),
                    .invalidations = volume->stack.get(),
+                   .leases = &volume->stack->leases(),
                    .read_only = info.read_only,
                    .id = info.id,
                    .lineage = info.lineage,

@@ -56,6 +56,13 @@ std::string fuse_text(const FuseServer& server) {
   return out;
 }
 
+std::string cache_text(const CacheLayer* cache) {
+  if (cache == nullptr) return {};
+  const auto stats = cache->stats();
+  return fmt::format("\n[leases]\nobjects={}\nnames={}\nlookups={}\nabsent={}\ngetattrs={}\nrecalls={}\n",
+                     stats.objects, stats.names, stats.lookups, stats.absent, stats.getattrs, stats.recalls);
+}
+
 std::string memory_text() {
   const auto facts = process_facts();
   return fmt::format(
@@ -68,11 +75,13 @@ std::string memory_text() {
 
 }  // namespace
 
-std::string dump_text(const MountDump& dump, const RpcClient& client, const FuseServer& server) {
+std::string dump_text(const MountDump& dump, const RpcClient& client, const CacheLayer* cache,
+                      const FuseServer& server) {
   auto out = fmt::format(
       "[global]\nprogram=mount.polder\nversion={}\npid={}\nsource={}\ndirectory={}\nuptime_s={:.0f}\n",
       POLDER_VERSION, ::getpid(), dump.source, dump.directory, in_seconds(dump.now - dump.started));
-  return out + memory_text() + connection_text(client.status()) + fuse_text(server) + calls_text(client);
+  return out + memory_text() + connection_text(client.status()) + cache_text(cache) + fuse_text(server) +
+         calls_text(client);
 }
 
 Result<std::string> write_mount_dump(Disk& disk, const MountDump& dump, const std::string& text,

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/disk.h"
+#include "core-volume/client/cache/cache_layer.h"
 #include "core-volume/client/fuse/fuse_server.h"
 #include "core-volume/rpc/client.h"
 
@@ -18,7 +19,9 @@ struct MountDump {
 };
 
 /// Lists are cut at a thousand entries.
-std::string dump_text(const MountDump& dump, const RpcClient& client, const FuseServer& server);
+/// `cache` may be null.
+std::string dump_text(const MountDump& dump, const RpcClient& client, const CacheLayer* cache,
+                      const FuseServer& server);
 /// /run/polder/mount-DIR.PID.dump.TIME, readable by root only; `directory`: instead of /run/polder. Blocks.
 Result<std::string> write_mount_dump(Disk& disk, const MountDump& dump, const std::string& text,
                                      const std::string& directory = "/run/polder");

@@ -123,6 +123,7 @@ class Parser {
     if (name == "cluster") return cluster(value);
     if (name == "timeout") return timeout(value);
     if (name == "busy-poll") return busy_poll(value);
+    if (name == "leases") return leases(value);
     if (name == "log-level") return level(value);
     if (name == "backup-volfile-servers" || name == "backupvolfile-server") return backups(name, value);
     std::string* const target = name == "socket"       ? &where_.socket
@@ -188,6 +189,12 @@ class Parser {
         microseconds > 10000)
       return Error(EINVAL).with("busy-poll={} is not a number of microseconds from 0 to 10000", text);
     request_.busy_poll = std::chrono::microseconds(microseconds);
+    return {};
+  }
+
+  Result<void> leases(std::string_view text) {
+    if (text != "on" && text != "off") return Error(EINVAL).with("leases={}: say on or off", text);
+    request_.leases = text == "on";
     return {};
   }
 

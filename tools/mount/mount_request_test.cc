@@ -59,7 +59,7 @@ TEST_F(MountRequestTest, options_of_the_kernel_of_fstab_and_our_own) {
   auto request =
       parse("h:/v",
             "defaults,_netdev,x-systemd.requires=a,noatime,ro,nodev,dev,soft,timeout=5,"
-            "log-level=WARNING,log-file=/l,client-dir=/c,busy-poll=0,subdir=a/b,foreground,nofail");
+            "log-level=WARNING,log-file=/l,client-dir=/c,busy-poll=0,leases=on,subdir=a/b,foreground,nofail");
   ASSERT_TRUE(request) << request.error().message();
   EXPECT_EQ(request->mount_flags, static_cast<unsigned long>(MS_NOATIME | MS_RDONLY));
   EXPECT_FALSE(request->hard);
@@ -69,6 +69,7 @@ TEST_F(MountRequestTest, options_of_the_kernel_of_fstab_and_our_own) {
   EXPECT_EQ(request->client_dir, "/c");
   EXPECT_EQ(request->subdir, "a/b");
   EXPECT_EQ(request->busy_poll.count(), 0);
+  EXPECT_TRUE(request->leases);
   EXPECT_TRUE(request->foreground);
 }
 
@@ -122,6 +123,7 @@ TEST_F(MountRequestTest, mistakes_are_named) {
   EXPECT_NE(why("h:/v", "nope=1").find("unknown option 'nope'"), std::string::npos);
   EXPECT_TRUE(parse("h:/v", "noatme,nope=1", true)) << "mount -s";
   EXPECT_NE(why("h:/v", "timeout=5").find("soft"), std::string::npos);
+  EXPECT_NE(why("h:/v", "leases=maybe").find("say on or off"), std::string::npos);
   for (const char* bad : {"0", "-1", "5s", "99999999999"})
     EXPECT_NE(why("h:/v", std::string("soft,timeout=") + bad).find("seconds"), std::string::npos) << bad;
   EXPECT_NE(why("h:/v", "log-level=loud").find("debug, info"), std::string::npos);

@@ -11,6 +11,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <csignal>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "base/clock.h"
@@ -22,6 +23,7 @@
 #include "base/on_worker.h"
 #include "base/random.h"
 #include "base/workers.h"
+#include "core-volume/client/cache/cache_layer.h"
 #include "core-volume/client/fuse/fuse_server.h"
 #include "core-volume/rpc/client.h"
 #include "core-volume/rpc/loop.h"
@@ -104,14 +106,17 @@ class Mount {
       log::info("volume {} is read-only; so is the mount", request_.volume);
       options.mount_flags |= MS_RDONLY;
     }
-    FuseServer server(client, &client, *clock_, options);
+    std::optional<CacheLayer> cache;
+    if (request_.leases) cache.emplace(client, client);
+    FileOps& volume = cache ? static_cast<FileOps&>(*cache) : client;
+    FuseServer server(volume, &client, *clock_, options);
     CO_TRY(server.mount());
     log::info("{} mounted at {} through {}", request_.source, request_.directory, client.status().endpoint);
     asio::signal_set signals(executor_, SIGTERM, SIGINT);
     TaskGroup tasks("mount.polder");
     asio::signal_set dump_signals(executor_, SIGUSR1);
     tasks.spawn(executor_, end_on_signals(signals, server));
-    tasks.spawn(executor_, dump_on_signals(dump_signals, client, server));
+    tasks.spawn(executor_, dump_on_signals(dump_signals, client, cache ? &*cache : nullptr, server));
     report_.ready();
     auto ended = co_await server.run();
     signals.cancel();
@@ -136,13 +141,14 @@ class Mount {
     if (!stopped) log::error("{}", stopped.error().message());
   }
 
-  Task<void> dump_on_signals(asio::signal_set& signals, RpcClient& client, FuseServer& server) {
+  Task<void> dump_on_signals(asio::signal_set& signals, RpcClient& client, const CacheLayer* cache,
+                             FuseServer& server) {
     for (;;) {
       boost::system::error_code failure;
       co_await signals.async_wait(asio::redirect_error(asio::use_awaitable, failure));
       if (failure) co_return;
       const MountDump dump{request_.source, request_.directory, started_, clock_->wall_time()};
-      const auto text = dump_text(dump, client, server);
+      const auto text = dump_text(dump, client, cache, server);
       auto path = co_await on_worker(*workers_, [&] { return write_mount_dump(*disk_, dump, text); });
       if (path)
         log::info("statedump: {}", *path);
