@@ -99,6 +99,21 @@ Task<Result<void>> VolumeStack::reconcile() {
   if (std::ranges::any_of(bricks_,
                           [](auto& of) { return of.second->ordering().prepared_transactions() > 0; }))
     co_return Result<void>();
+  std::vector<KeyLocks::Guard> held;
+  for (const auto& [set, brick] : bricks_) {
+    CO_TRY(auto guard, co_await brick->ordering().hold_reaping());
+    held.push_back(std::move(guard));
+  }
+  CO_TRY(bool whole, co_await mend(stores));
+  if (!whole || !failures_.empty()) co_return Result<void>();
+  for (const auto& [set, store] : stores) {
+    CO_TRY(co_await on_worker(seams_.workers, [&] { return store->compared(); }));
+  }
+  co_return Result<void>();
+}
+
+/// False when there is no end to what is to be mended.
+Task<Result<bool>> VolumeStack::mend(const std::map<std::uint32_t, Store*>& stores) {
   constexpr int kRounds = 8;  // a directory that was brought back may bring others
   const OpContext inside;
   bool whole = false;
@@ -114,11 +129,7 @@ Task<Result<void>> VolumeStack::reconcile() {
       CO_TRY(co_await bricks_.at(repair.set)->ordering().replay(inside, {&repair.record, 1}));
     }
   }
-  if (!whole || !failures_.empty()) co_return Result<void>();
-  for (const auto& [set, store] : stores) {
-    CO_TRY(co_await on_worker(seams_.workers, [&] { return store->compared(); }));
-  }
-  co_return Result<void>();
+  co_return whole;
 }
 
 /// Closing a brick writes to its disk.

@@ -91,6 +91,7 @@ class VolumeStack final : public InvalidationSource, private SetPeers {
   /// taken back, and after a power loss they are compared.
   Task<Result<void>> join();
   Task<Result<void>> reconcile();
+  Task<Result<bool>> mend(const std::map<std::uint32_t, Store*>& stores);
   /// With all sets that run.
   Task<Result<void>> resolve();
   void build_top();

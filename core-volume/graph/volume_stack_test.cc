@@ -41,6 +41,28 @@ TEST(VolumeStack, AWholeVolumeLivesThroughRestartsAndKills) {
   EXPECT_EQ(client.dump(), before);
 }
 
+TEST(VolumeStack, NothingIsReapedWhileTheBricksAreCompared) {
+  SimVolume volume(1);
+  Client client(volume);
+  auto file = client.file(Gfid::root(), "file", "text");
+  auto handle = must(client.open(file)).handle;
+  must(client.unlink(Gfid::root(), "file"));
+  auto& brick = *volume.stack->brick(0);
+  {
+    auto held = must(volume.run_one(brick.ordering().hold_reaping()));
+    TaskGroup group("test");
+    group.spawn(volume.loop.executor(), [](FileOps& ops, Gfid gfid, HandleId id) -> Task<void> {
+      must(co_await ops.release({.session = 7}, gfid, id));
+    }(volume.ops(), file, handle));
+    volume.loop.run_for(std::chrono::seconds(10));
+    EXPECT_EQ(must(brick.store().orphans()).size(), 1u);
+    held.release();
+    volume.run_one(group.wait_idle());
+  }
+  EXPECT_TRUE(must(brick.store().orphans()).empty());
+  EXPECT_TRUE(brick.store().attr(file).failed_with(ESTALE));
+}
+
 TEST(VolumeStack, WhatIsOnABrickThatDoesNotStartIsEioAndTheRestWorks) {
   SimVolume volume;
   auto directories = directories_on_all(volume);

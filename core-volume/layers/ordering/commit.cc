@@ -48,6 +48,10 @@ KeyLocks::Key OrderingLayer::tree_key() {
   return {"d", KeyLocks::Mode::kExclusive};
 }
 
+KeyLocks::Key OrderingLayer::reaping_key(KeyLocks::Mode mode) {
+  return {"r", mode};
+}
+
 // --- on a worker
 
 Record OrderingLayer::begin(const OpContext& ctx, RecordKind kind, const Gfid& gfid) {

@@ -56,12 +56,17 @@ Task<void> OrderingLayer::reap_if_orphan(Gfid gfid) {
 /// Removes an orphan unless somebody has it open, or may come back for it after a restart of the daemon.
 Task<Result<void>> OrderingLayer::reap(Gfid gfid) {
   if (seams_.clock.boot_time() < grace_end_) co_return Result<void>();  // reap_after_grace() will
-  Keys keys{object_key(gfid, KeyLocks::Mode::kExclusive)};
+  Keys keys{object_key(gfid, KeyLocks::Mode::kExclusive), reaping_key(KeyLocks::Mode::kShared)};
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (opens_.is_open(gfid) || !orphans_.contains(gfid)) co_return Result<void>();
   auto reaped = co_await on_worker(short_work_, [&] { return store_.reap(gfid); });
   if (reaped) orphans_.erase(gfid);
   co_return reaped;
+}
+
+Task<Result<KeyLocks::Guard>> OrderingLayer::hold_reaping() {
+  Keys keys{reaping_key(KeyLocks::Mode::kExclusive)};
+  co_return co_await locks_.lock(std::move(keys));
 }
 
 }  // namespace polder

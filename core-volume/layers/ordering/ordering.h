@@ -142,6 +142,9 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   /// asked (adopt()), no transaction is closed: it would seem to be one of those that are.
   void hold_closing(bool hold) { closing_held_ = hold; }
 
+  /// As long as the guard is held no object without a name goes: the store is being compared.
+  Task<Result<KeyLocks::Guard>> hold_reaping();
+
   /// Transactions that are prepared or decided and not closed: 0 when the set is at rest.
   std::size_t open_transactions() const {
     return transactions_.prepared.size() + transactions_.decisions.size() + transactions_.leading.size();
@@ -171,7 +174,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   // Key locks (keys.cc is small enough to be here).
   static KeyLocks::Key name_key(const Gfid& parent, std::string_view name);
   static KeyLocks::Key object_key(const Gfid& gfid, KeyLocks::Mode mode);
-  static KeyLocks::Key tree_key();  // directories that move to another parent
+  static KeyLocks::Key tree_key();                        // directories that move to another parent
+  static KeyLocks::Key reaping_key(KeyLocks::Mode mode);  // the last one that is taken
 
   // On a worker, with the keys held (commit.cc).
   Record begin(const OpContext& ctx, RecordKind kind, const Gfid& gfid);
