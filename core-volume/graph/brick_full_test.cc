@@ -4,6 +4,9 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 
+#include <atomic>
+#include <thread>
+
 #include "core-volume/graph/brick_test_support.h"
 
 namespace polder {
@@ -195,6 +198,83 @@ TEST(BrickFull, WhatIsThereStaysAndCanBeDeletedAndRoomComesBack) {
   node.loop.run_for(40s);  // upkeep: the reserve is whole again, the log shrinks
   EXPECT_GT(must(c.statfs()).blocks_available, free_before / 2);
   c.file(root, "again", std::string(1 << 20, 'x'));
+}
+
+/// As polderd runs it: short work on the loop thread, the rest on workers. On a simulated disk with so much
+/// room.
+class ThreadedFullBrick : public LoopStack {
+ public:
+  ThreadedFullBrick() {
+    must(disk.mkdir(Disk::kNoDir, "/b", 0700));
+    must(Brick::format(seams_, "/b", kBrickIdentity));
+    leave(64 << 20);
+    BrickConfig config{.path = "/b",
+                       .volume = kBrickIdentity.volume,
+                       .brick = kBrickIdentity.brick,
+                       .lock_grace = {},
+                       .journal = {},
+                       .ordering = {}};
+    config.ordering.short_work_inline = true;
+    run_one([](auto* self, auto with) -> Task<void> {
+      self->brick_ = must(co_await Brick::start(self->seams_, std::move(with)));
+    }(this, config));
+  }
+  ~ThreadedFullBrick() override {
+    leave(0);
+    run_one([](auto* self) -> Task<void> { must(co_await self->brick_->stop()); }(this));
+  }
+  FileOps& ops() override { return brick_->top(); }
+  void leave(std::uint64_t bytes) {
+    const auto space = must(disk.statfs(must(disk.open(Disk::kNoDir, "/b", O_DIRECTORY)).fd()));
+    disk.set_capacity(bytes == 0 ? 0 : (space.f_blocks - space.f_bavail) * space.f_bsize + bytes);
+  }
+
+  SimDisk disk;
+
+ private:
+  void run_one(Task<void> task) {
+    std::vector<Task<void>> tasks;
+    tasks.push_back(std::move(task));
+    run(std::move(tasks));
+  }
+
+  std::unique_ptr<Clock> clock_ = make_system_clock();
+  std::unique_ptr<Random> random_ = make_seeded_random(1);
+  std::unique_ptr<Workers> workers_ = make_thread_workers(2);
+  NoTransport transport_;
+  HlcClock hlc_{*clock_};
+  Seams seams_{*clock_, *random_, disk, transport_, *workers_, hlc_};
+  std::unique_ptr<Brick> brick_;
+};
+
+TEST(BrickFull, RoomIsLookedForBesideTheLoopThread) {
+  ThreadedFullBrick node;
+  Client c(node);
+  auto file = c.file(root, "file", "text");
+  auto handle = must(c.open(file)).handle;
+  std::atomic<int> syncs = 0, on_loop = 0;
+  node.disk.on_syncfs([&, loop = std::this_thread::get_id()] {
+    ++syncs;
+    on_loop += std::this_thread::get_id() == loop;
+  });
+  node.leave(1);
+  const std::vector<std::function<int()>> changes{
+      [&] { return code_of(c.mkdir(root, "new")); }, [&] { return code_of(c.create(root, "made")); },
+      [&] { return code_of(c.setxattr(file, "user.key", "value")); },
+      [&] { return code_of(c.link(file, root, "linked")); },
+      [&] { return code_of(c.write(file, handle, 0, "more")); }};
+  while (c.mknod(root, fmt::format("f{}", c.names(root).size()), {.mode = S_IFREG | 0644})) {
+  }
+  for (const auto& change : changes) {
+    std::this_thread::sleep_for(1010ms);  // until it may be looked for again
+    const int before = syncs;
+    EXPECT_EQ(change(), ENOSPC);
+    EXPECT_GT(syncs, before);
+  }
+  EXPECT_EQ(on_loop, 0);
+  EXPECT_TRUE(c.open(file)) << "what is there can be used";
+  EXPECT_TRUE(c.create(root, "file", {.mode = 0644}, O_RDWR)) << "with O_CREAT too";
+  node.disk.on_syncfs({});
 }
 
 }  // namespace

@@ -71,6 +71,11 @@ void SimDisk::set_capacity(std::uint64_t bytes) {
   state_->capacity_pages = (bytes + SparseData::kPageBytes - 1) / SparseData::kPageBytes;
 }
 
+void SimDisk::on_syncfs(std::function<void()> listener) {
+  std::lock_guard lock(mutex_);
+  state_->on_syncfs = std::move(listener);
+}
+
 bool SimDisk::is_own(int fd) const {
   std::lock_guard lock(mutex_);
   return state_->handles.contains(fd);

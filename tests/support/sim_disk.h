@@ -51,6 +51,8 @@ class SimDisk final : public Disk {
   void set_capacity(std::uint64_t bytes);
   /// Whether clone_range works; when not, EOPNOTSUPP. It does by default.
   void set_reflink(bool supported);
+  /// Called at the beginning of each syncfs, on its thread. Must not use the disk.
+  void on_syncfs(std::function<void()> listener);
   /// Whether it is open here; numbers of different disks differ.
   bool is_own(int fd) const;
 

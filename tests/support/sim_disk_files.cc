@@ -180,6 +180,7 @@ Result<void> SimDisk::fdatasync(int fd) {
 Result<void> SimDisk::syncfs(int fd) {
   Call call(*this);
   TRY(call.allowed);
+  if (call.state.on_syncfs) call.state.on_syncfs();
   TRY(call.state.handle(fd));
   call.state.tree.sync_all();
   return {};

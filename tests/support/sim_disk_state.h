@@ -102,6 +102,7 @@ struct SimDisk::State {
   bool fired = false;
   std::uint64_t capacity_pages = 0;
   bool reflink = true;
+  std::function<void()> on_syncfs;
 
  private:
   Result<SimPlace> walk(Inode start, const std::string& path, bool follow);

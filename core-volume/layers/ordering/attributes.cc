@@ -64,16 +64,18 @@ Task<Result<void>> OrderingLayer::change_xattr(const OpContext& ctx, Gfid gfid, 
   Keys keys{object_key(gfid, KeyLocks::Mode::kExclusive)};
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (done_before(ctx)) co_return Result<void>();
+  Result<void> room;
+  if (value) room = co_await room_for(value->size());
   Record record;
-  auto changed =
-      co_await on_worker(short_work_, [&] { return xattr_on_worker(ctx, gfid, key, value, flags, record); });
+  auto changed = co_await on_worker(
+      short_work_, [&] { return xattr_on_worker(ctx, gfid, key, value, flags, room, record); });
   finish(ctx, record);
   co_return changed;
 }
 
 Result<void> OrderingLayer::xattr_on_worker(const OpContext& ctx, const Gfid& gfid, const std::string& key,
                                             const std::optional<std::string>& value, int flags,
-                                            Record& record) {
+                                            const Result<void>& room, Record& record) {
   XattrFacts facts;
   TRY(facts.object, store_.attr(gfid));
   TRY(check_xattr_key(key));
@@ -84,7 +86,7 @@ Result<void> OrderingLayer::xattr_on_worker(const OpContext& ctx, const Gfid& gf
   TRY(auto plan, value ? plan_setxattr(facts, key, *value, flags) : plan_removexattr(facts, key));
   if (plan.nothing) return {};
   if (plan.value) {
-    TRY(check_space(plan.value->size()));
+    TRY(room);
   }
   record = begin(ctx, RecordKind::kXattr, gfid);
   record.key = key;

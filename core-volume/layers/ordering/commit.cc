@@ -196,13 +196,36 @@ Result<FileAttr> OrderingLayer::attr_after(const Gfid& gfid) {
   return attr;
 }
 
+namespace {
+
+/// Of a change of so many bytes, with log, inode and directory blocks.
+std::int64_t cost_of(std::uint64_t bytes) {
+  constexpr std::uint64_t kOverheadBytes = 16 << 10;
+  return static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, INT64_MAX / 2) + kOverheadBytes);
+}
+
+}  // namespace
+
+bool OrderingLayer::has_room(std::uint64_t bytes) {
+  const auto cost = cost_of(bytes);
+  return space_budget_.fetch_sub(cost) >= cost;
+}
+
 /// ENOSPC before anything is appended. Asks the file system only now and then: always when space is short.
 Result<void> OrderingLayer::check_space(std::uint64_t bytes) {
+  if (has_room(bytes)) return {};
+  return find_space(bytes);
+}
+
+Task<Result<void>> OrderingLayer::room_for(std::uint64_t bytes) {
+  if (has_room(bytes)) co_return Result<void>();
+  co_return co_await on_worker(seams_.workers, [&] { return find_space(bytes); });
+}
+
+Result<void> OrderingLayer::find_space(std::uint64_t bytes) {
   // Others may use the file system too, so the answer is good for a while only.
   constexpr std::int64_t kBudgetMaxBytes = 64 << 20;
-  constexpr std::uint64_t kOverheadBytes = 16 << 10;  // log, inode, directory blocks
-  const auto cost = static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, INT64_MAX / 2) + kOverheadBytes);
-  if (space_budget_.fetch_sub(cost) >= cost) return {};
+  const auto cost = cost_of(bytes);
   space_budget_ = 0;
   TRY(auto available, available_bytes());
   if (available < cost) {

@@ -13,6 +13,7 @@ namespace polder {
 struct OrderingLayer::Making {
   EntryName entry;
   StateOf state_of;
+  Result<void> room;
   Record record;
   bool elsewhere = false;  // not made: its slot is another set's
 };
@@ -39,12 +40,12 @@ Task<Result<FileAttr>> OrderingLayer::symlink(const OpContext& ctx, Gfid parent,
                                               std::string_view target) {
   CO_TRY(check_name(name));
   StateOf state_of = [&](const ParentFacts& facts) { return state_of_new_symlink(ctx, facts, target); };
-  co_return co_await make(ctx, parent, name, state_of);
+  co_return co_await make(ctx, parent, name, state_of, target.size());
 }
 
 Task<Result<FileAttr>> OrderingLayer::make(const OpContext& ctx, Gfid parent, std::string_view name,
-                                           StateOf state_of) {
-  Making making{{parent, std::string(name)}, std::move(state_of), {}};
+                                           StateOf state_of, std::uint64_t bytes) {
+  Making making{{parent, std::string(name)}, std::move(state_of), {}, {}};
   Keys keys{name_key(parent, name), object_key(parent, KeyLocks::Mode::kShared)};
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (const auto* done = done_before(ctx)) {
@@ -52,6 +53,7 @@ Task<Result<FileAttr>> OrderingLayer::make(const OpContext& ctx, Gfid parent, st
     if (!store_.owns(gfid)) co_return FileAttr{.gfid = gfid, .elsewhere = true};
     co_return co_await attr_on_worker(gfid);
   }
+  making.room = co_await room_for(bytes);
   auto made = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
     auto there = store_.lookup(parent, making.entry.name);
     if (there) return Error(EEXIST);
@@ -103,7 +105,7 @@ Result<FileAttr> OrderingLayer::make_on_worker(const OpContext& ctx, Making& mak
   const auto& parent = making.entry.parent;
   TRY(auto facts, store_.directory_facts(parent));
   TRY(auto state, making.state_of({facts.mode, facts.gid, facts.default_acl}));
-  TRY(check_space(state.target.size()));
+  TRY(making.room);
   const auto slot = slot_for(parent, facts, state.mode);
   record = begin(ctx, RecordKind::kCreate, Gfid::random(seams_.random, slot));
   record.name = making.entry;
@@ -144,7 +146,7 @@ Task<Result<Opened>> OrderingLayer::create(const OpContext& ctx, Gfid parent, st
   StateOf state_of = [&](const ParentFacts& facts) { return state_of_new_object(ctx, facts, wanted); };
   Gfid existing;
   {
-    Making making{{parent, std::string(name)}, state_of, {}};
+    Making making{{parent, std::string(name)}, state_of, {}, {}};
     Keys keys{name_key(parent, name), object_key(parent, KeyLocks::Mode::kShared)};
     CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
     if (const auto* done = done_before(ctx)) {
@@ -157,6 +159,7 @@ Task<Result<Opened>> OrderingLayer::create(const OpContext& ctx, Gfid parent, st
       held.release();
       co_return co_await open_existing(ctx, gfid, flags & ~O_TRUNC, created);
     }
+    making.room = co_await room_for(0);
     auto made = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
       auto there = store_.lookup(parent, making.entry.name);
       if (there.failed_with(ENOENT)) return make_on_worker(ctx, making);

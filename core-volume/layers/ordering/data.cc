@@ -19,8 +19,9 @@ Task<Result<WriteResult>> OrderingLayer::write(const OpContext& ctx, Gfid gfid, 
   if (!inside && !opens_.has(ctx.session, gfid, handle)) {
     CO_TRY(co_await refuse_handle(gfid));
   }
+  const auto room = co_await room_for(data.size());
   Record record;
-  auto write = [&] { return write_on_worker(ctx, gfid, offset, data, append, record); };
+  auto write = [&] { return write_on_worker(ctx, gfid, offset, data, append, room, record); };
   const bool unlogged = data.size() > options_.inline_data_bytes;
   const bool is_long = data.size() > kShortTransferMax_bytes || (unlogged && data_sync_.relied_on_log(gfid));
   auto written = is_long ? co_await on_worker(seams_.workers, write) : co_await on_worker(short_work_, write);
@@ -31,7 +32,7 @@ Task<Result<WriteResult>> OrderingLayer::write(const OpContext& ctx, Gfid gfid, 
 
 Result<WriteResult> OrderingLayer::write_on_worker(const OpContext& ctx, const Gfid& gfid,
                                                    std::uint64_t offset, const Buffer& data, bool append,
-                                                   Record& record) {
+                                                   const Result<void>& room, Record& record) {
   if (append) {
     TRY(offset, store_.size(gfid));
   } else {
@@ -39,7 +40,7 @@ Result<WriteResult> OrderingLayer::write_on_worker(const OpContext& ctx, const G
   }
   TRY(check_extent(offset, data.size()));
   if (!data.empty()) {
-    TRY(check_space(data.size()));
+    TRY(room);
     record = begin(ctx, RecordKind::kWrite, gfid);
     record.offset = offset;
     record.length = data.size();

@@ -62,7 +62,8 @@ Task<Result<void>> OrderingLayer::prepare_each(Led& led) {
       CO_TRY(led.held, co_await locks_.lock(keys_here(led.record)));
       led.hidden = hidden_by(led.record);
       hidden_.hide(led.hidden);
-      CO_TRY(facts, co_await on_worker(short_work_, [&] { return facts_here(led.record); }));
+      const auto room = co_await room_for(0);
+      CO_TRY(facts, co_await on_worker(short_work_, [&] { return facts_here(led.record, room); }));
     } else {
       CO_TRY(auto* other, peer(set));
       led.prepared.insert(set);

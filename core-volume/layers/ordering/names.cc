@@ -26,6 +26,7 @@ Task<Result<FileAttr>> OrderingLayer::link(const OpContext& ctx, Gfid gfid, Gfid
             object_key(gfid, KeyLocks::Mode::kExclusive)};
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (done_before(ctx)) co_return co_await attr_on_worker(gfid);
+  const auto room = co_await room_for(0);
   Record record;
   auto linked = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
     auto there = store_.lookup(parent, entry.name);
@@ -34,7 +35,7 @@ Task<Result<FileAttr>> OrderingLayer::link(const OpContext& ctx, Gfid gfid, Gfid
     TRY(auto target, store_.attr(gfid));
     if (there && !target.is_directory()) return Error(EEXIST);
     TRY(check_link_target(target));
-    TRY(check_space(0));
+    TRY(room);
     record = begin(ctx, RecordKind::kLink, gfid);
     record.name = entry;
     Record undo;

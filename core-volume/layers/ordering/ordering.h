@@ -188,7 +188,13 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<void> note_again();
   void note_later(std::uint64_t index);
   Result<FileAttr> attr_after(const Gfid& gfid);
+  // Whether a change of so many bytes has room (commit.cc). What is there counts as used then.
+  bool has_room(std::uint64_t bytes);
+  /// On a worker, and not within short work: it may sync the file system.
   Result<void> check_space(std::uint64_t bytes);
+  /// The same, before short work: to be returned where the work has seen that it needs the room.
+  Task<Result<void>> room_for(std::uint64_t bytes);
+  Result<void> find_space(std::uint64_t bytes);
   Result<std::int64_t> available_bytes();
   void find_room(std::uint64_t bytes);
   Result<bool> is_above(const Gfid& above, Gfid gfid);
@@ -213,7 +219,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
 
   // Making (create.cc).
   using StateOf = std::function<Result<ObjectState>(const ParentFacts&)>;
-  Task<Result<FileAttr>> make(const OpContext& ctx, Gfid parent, std::string_view name, StateOf state_of);
+  Task<Result<FileAttr>> make(const OpContext& ctx, Gfid parent, std::string_view name, StateOf state_of,
+                              std::uint64_t bytes = 0);
   struct Making;
   Result<FileAttr> make_on_worker(const OpContext& ctx, Making& making);
   std::uint16_t slot_for(const Gfid& parent, const Store::DirectoryFacts& facts, std::uint32_t mode);
@@ -240,11 +247,13 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Task<Result<void>> change_xattr(const OpContext& ctx, Gfid gfid, std::string key,
                                   std::optional<std::string> value, int flags);
   Result<void> xattr_on_worker(const OpContext& ctx, const Gfid& gfid, const std::string& key,
-                               const std::optional<std::string>& value, int flags, Record& record);
+                               const std::optional<std::string>& value, int flags, const Result<void>& room,
+                               Record& record);
 
   // Data (data.cc).
   Result<WriteResult> write_on_worker(const OpContext& ctx, const Gfid& gfid, std::uint64_t offset,
-                                      const Buffer& data, bool append, Record& record);
+                                      const Buffer& data, bool append, const Result<void>& room,
+                                      Record& record);
   Result<void> fallocate_on_worker(const OpContext& ctx, const Gfid& gfid, int mode, std::uint64_t offset,
                                    std::uint64_t length, Record& record);
   struct Copy;
@@ -261,7 +270,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::uint32_t set() const { return store_.identity().set; }
   Keys keys_here(const Record& record) const;
   std::vector<std::string> hidden_by(const Record& record) const;
-  Result<TxFacts> facts_here(const Record& intended);
+  Result<TxFacts> facts_here(const Record& intended, const Result<void>& room);
   Result<std::optional<FileAttr>> object_facts(const Gfid& gfid, bool& empty);
   void hold(Record intended, KeyLocks::Guard held);
   void let_go(const TxId& id);

@@ -45,7 +45,7 @@ Error changed() {
 }  // namespace
 
 /// On a worker, with keys_here() held.
-Result<TxFacts> OrderingLayer::facts_here(const Record& intended) {
+Result<TxFacts> OrderingLayer::facts_here(const Record& intended, const Result<void>& room) {
   const bool is_rename = intended.kind == RecordKind::kRename;
   if (store_.owns(intended.name.parent)) {
     auto there = store_.lookup(intended.name.parent, intended.name.name);
@@ -66,7 +66,7 @@ Result<TxFacts> OrderingLayer::facts_here(const Record& intended) {
   TxFacts facts;
   TRY(facts.object, object_facts(intended.gfid, facts.object_empty));
   TRY(facts.displaced, object_facts(intended.displaced, facts.displaced_empty));
-  TRY(check_space(0));
+  TRY(room);
   return facts;
 }
 
@@ -98,10 +98,12 @@ Task<Result<TxFacts>> OrderingLayer::prepare(Record intended, bool tree_only) {
   intended.tx.locks_tree = tree_only;
   Keys keys = tree_only ? Keys{tree_key()} : keys_here(intended);
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
+  Result<void> room;
+  if (!tree_only) room = co_await room_for(0);
   auto facts = co_await on_worker(short_work_, [&]() -> Result<TxFacts> {
     TxFacts known;
     if (!tree_only) {
-      TRY(known, facts_here(intended));
+      TRY(known, facts_here(intended, room));
     }
     intended.hlc = seams_.hlc.next();
     intended.time_ns = intended.hlc.ns;
