@@ -70,5 +70,39 @@ TEST(BrickPowerLoss, AnOldRemovalDoesNotLoseTheFileThatHasItsNameAgain) {
   });
 }
 
+/// Replacing a file by renaming another one over it never leaves the name without either.
+TEST(BrickPowerLoss, AnOldRecordDoesNotTakeTheNameThatWasReplaced) {
+  with_many_losses([](Client& c) {
+    auto newer = c.file(kRoot, "name", "newer");
+    must(c.rename(kRoot, "name", kRoot, "other"));
+    auto older = c.file(kRoot, "name", "older");
+    must(c.fsync(older));
+    must(c.rename(kRoot, "other", kRoot, "name"));  // perhaps on the disk, and not in the log
+    return [&c, newer, older] {
+      auto there = c.lookup(kRoot, "name");
+      ASSERT_TRUE(there) << "nothing is there";
+      EXPECT_THAT(there->gfid, testing::AnyOf(newer, older));
+      EXPECT_EQ(c.content(there->gfid), there->gfid == newer ? "newer" : "older");
+      EXPECT_EQ(c.content(newer), "newer");
+    };
+  });
+}
+
+TEST(BrickPowerLoss, AnOldRecordDoesNotTakeTheNameOfADirectoryThatWasReplaced) {
+  with_many_losses([](Client& c) {
+    auto newer = c.dir(kRoot, "name");
+    must(c.rename(kRoot, "name", kRoot, "other"));
+    auto older = c.dir(kRoot, "name");
+    must(c.fsync(older));
+    must(c.rename(kRoot, "other", kRoot, "name"));
+    return [&c, newer, older] {
+      auto there = c.lookup(kRoot, "name");
+      ASSERT_TRUE(there) << "nothing is there";
+      EXPECT_THAT(there->gfid, testing::AnyOf(newer, older));
+      EXPECT_THAT(c.names(kRoot), testing::SizeIs(there->gfid == newer ? 1 : 2));
+    };
+  });
+}
+
 }  // namespace
 }  // namespace polder

@@ -310,6 +310,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<void> redo_parts(const Record& write, const Buffer& data, const std::vector<Extent>& parts);
   Result<void> recover();
   Result<void> redo_from(std::uint64_t index, Recovery& recovery);
+  Result<void> note_names(const Record& record, Recovery& recovery);
+  Result<void> keep_replaced(const EntryName& name, const Gfid& before, const Gfid& after);
   Result<void> give_back(const Gfid& gfid, EntryName name);
   Result<void> redo(Record& record, const Recovery& recovery);
   Result<void> load_retries(const Recovery& recovery);

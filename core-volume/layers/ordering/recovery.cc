@@ -11,7 +11,8 @@
 //
 // The file system may also be ahead of the log, as a change is applied before its record is stable: an old
 // record then takes a name away from a file that got it by a change that no log knows. Such a file gets its
-// name back, or one that says what it is.
+// name back, or one that says what it is. And a name does not get lost when what the log gives it is gone,
+// because such a change has replaced it.
 //
 // Then the retry table is made from the log's tail.
 #include <algorithm>
@@ -38,6 +39,10 @@ struct OrderingLayer::Recovery {
   std::set<std::uint64_t> unapplied;
   std::set<std::uint64_t> bytes_lost;                 // writes that did not happen, or not as a whole
   std::map<Gfid, std::vector<Record>> opaque_writes;  // those of bytes_lost, by object
+  struct Shown {
+    Gfid before, after;  // nil: nothing
+  };
+  std::map<EntryName, Shown> names;  // what the file system showed, and what the records say; another boot
 
   std::vector<Extent> uncovered(const Record& record) const;
   /// A write that a full disk or its owner's quota refuses, as it would have been when it was sent: nobody
@@ -87,6 +92,9 @@ Result<void> OrderingLayer::recover() {
     auto redone = redo_from(records.front().index, recovery);
     store_.note_lost_names(nullptr);
     TRY(std::move(redone));
+    for (const auto& [name, shown] : recovery.names) {
+      TRY(keep_replaced(name, shown.before, shown.after).with("keep name \"{}\"", name.name));
+    }
     for (const auto& [gfid, name] : lost) {
       TRY(give_back(gfid, name).with("give {} its name back", gfid.hex()));
     }
@@ -105,6 +113,9 @@ Result<void> OrderingLayer::redo_from(std::uint64_t index, Recovery& recovery) {
   while (true) {
     TRY(auto record, reader->next());
     if (!record) return {};
+    if (!recovery.same_boot) {
+      TRY(note_names(*record, recovery));
+    }
     auto redone = redo(*record, recovery);
     if (!redone && recovery.may_refuse(*record, redone.error())) {
       recovery.bytes_lost.insert(record->index);
@@ -112,6 +123,53 @@ Result<void> OrderingLayer::redo_from(std::uint64_t index, Recovery& recovery) {
     }
     TRY(std::move(redone).with("redo record {} ({})", record->index, to_string(record->kind)));
   }
+}
+
+/// What the record will say of its names.
+Result<void> OrderingLayer::note_names(const Record& record, Recovery& recovery) {
+  auto note = [&](const EntryName& name, const Gfid& gfid) -> Result<void> {
+    if (name.parent.is_nil() || !store_.owns(name.parent)) return {};
+    auto [at, is_new] = recovery.names.try_emplace(name);
+    at->second.after = gfid;
+    if (!is_new) return {};
+    auto there = store_.lookup(name.parent, name.name);
+    if (there) at->second.before = there->gfid;
+    if (!there && !there.failed_with(ENOENT) && !there.failed_with(ESTALE)) return std::move(there).error();
+    return {};
+  };
+  if (record.tx.phase == TxPhase::kPrepared) return {};
+  const bool gives = record.kind == RecordKind::kCreate || record.kind == RecordKind::kLink;
+  if (gives) return note(record.name, record.gfid);
+  if (record.kind == RecordKind::kUnlink) return note(record.name, {});
+  if (record.kind != RecordKind::kRename) return {};
+  TRY(note(record.name, record.exchange ? record.displaced : Gfid()));
+  return note(record.to, record.gfid);
+}
+
+/// `name` showed `before`, and is `after`'s in the log. If that is gone, it was replaced by the other one:
+/// the record is not in the log, and an older one has taken the name away again. Only within one file system:
+/// several are not of the same moment.
+Result<void> OrderingLayer::keep_replaced(const EntryName& name, const Gfid& before, const Gfid& after) {
+  if (before.is_nil() || after.is_nil() || before == after) return {};
+  if (!store_.owns(before) || !store_.owns(after)) return {};
+  auto there = store_.lookup(name.parent, name.name);
+  if (!there.failed_with(ENOENT)) return {};
+  if (!store_.attr(after).failed_with(ESTALE)) return {};
+  auto attr = store_.attr(before);
+  if (attr.failed_with(ESTALE)) return {};
+  if (!attr) return std::move(attr).error();
+  log::warning("brick {}: \"{}\" in {} is {}, which has replaced {}", store_.path(), name.name,
+               name.parent.hex(), before.hex(), after.hex());
+  auto record = begin({}, RecordKind::kLink, before);
+  record.name = name;
+  record.tx.mode = attr->mode & S_IFMT;
+  if (attr->is_directory()) {
+    record.kind = RecordKind::kRename;
+    TRY(record.name, store_.parent_of(before));
+    if (!store_.owns(record.name.parent)) return {};
+    record.to = name;
+  }
+  return commit(record);
 }
 
 /// `name` was taken away from the file by a redo. Nothing to do if it has others.
