@@ -104,5 +104,42 @@ TEST(BrickPowerLoss, AnOldRecordDoesNotTakeTheNameOfADirectoryThatWasReplaced) {
   });
 }
 
+/// Closed in order it was synced then: a start need not do it again.
+TEST(BrickPowerLoss, AStartSyncsTheFileSystemUnlessTheBrickWasClosed) {
+  SimBrick node;
+  Client c(node);
+  int syncs = 0;
+  node.disk.on_syncfs([&] { ++syncs; });
+  auto start = [&] {
+    const int before = syncs;
+    node.start();
+    return syncs - before;
+  };
+  c.file(kRoot, "file", "text");
+  node.stop();
+  EXPECT_EQ(start(), 0);
+  node.kill();
+  EXPECT_EQ(start(), 1);
+  node.stop();
+  node.disk.crash(1);
+  EXPECT_EQ(start(), 0) << "the power went while it was closed";
+  EXPECT_EQ(c.content(must(c.lookup(kRoot, "file")).gfid), "text");
+  node.disk.on_syncfs({});
+}
+
+/// The mark of a closed brick does not come back after it was used.
+TEST(BrickPowerLoss, ABrickThatWasUsedAgainIsNotTakenForClosed) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(seed);
+    SimBrick node(seed);
+    node.stop();
+    node.start();
+    node.lose_power(seed);
+    node.start();
+    EXPECT_FALSE(node.brick->store().was_clean());
+    EXPECT_TRUE(node.brick->store().is_suspect());
+  }
+}
+
 }  // namespace
 }  // namespace polder

@@ -10,7 +10,8 @@
 // The change announces itself before it looks whether anybody relied on the log, and an fsync relies on it
 // only when no change is announced: one of the two always sees the other.
 //
-// Of a start nothing is known: recovery syncs the file system before anything is served. Any thread.
+// Of a start nothing is known: recovery syncs the file system before anything is served, unless the brick was
+// closed in order, which syncs it too. Any thread.
 #pragma once
 #include <cstdint>
 #include <mutex>

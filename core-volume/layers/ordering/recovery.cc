@@ -101,8 +101,11 @@ Result<void> OrderingLayer::recover() {
     log::info("brick {}: redid {} records, {} to {}{}", store_.path(), records.size(), records.front().index,
               records.back().index, recovery.same_boot ? "" : ", after another boot");
   }
-  // Nothing tells what of this and of earlier starts is on disk: see data_sync.h.
-  TRY(store_.syncfs());
+  // Nothing tells what of this and of earlier starts is on disk, see data_sync.h; unless all of it was synced
+  // in order at the end.
+  if (!store_.was_clean() || !records.empty()) {
+    TRY(store_.syncfs());
+  }
   TRY(store_.remember_boot());
   TRY(load_transactions());
   return load_retries(recovery);

@@ -172,7 +172,8 @@ Result<void> Store::load_marks() {
   TRY(auto running, disk_.boot_id());
   const auto last = mark(layout::kBootKey);
   same_boot_ = last && *last == running;
-  const bool lost_power = last && !same_boot_ && !mark(layout::kCleanKey);
+  was_clean_ = mark(layout::kCleanKey).has_value();
+  const bool lost_power = last && !same_boot_ && !was_clean_;
   suspect_ = lost_power || mark(layout::kSuspectKey);
   if (read_only_) return {};
   if (lost_power) {
@@ -196,7 +197,9 @@ Result<void> Store::remember_boot() {
   TRY(auto running, disk_.boot_id());
   TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kBootKey, running)
           .with("remember the boot id of brick {}", path_));
-  return syncfs();  // with the other marks: whatever is kept of the rest
+  // With the other marks, whatever is kept of the rest.
+  TRY(auto state, disk_.open(root_.fd(), layout::kState, kOpenDir));
+  return disk_.fsync(state.fd()).with("sync the marks of brick {}", path_);
 }
 
 Result<void> Store::mark_clean() {

@@ -133,6 +133,8 @@ class Store {
 
   /// Whether the kernel that this brick was last used with still runs: then nothing that was applied is lost.
   bool same_boot() const { return same_boot_; }
+  /// Whether who had it before closed it in order: then everything is on disk.
+  bool was_clean() const { return was_clean_; }
   /// From now on it was used with this one: after recovery.
   Result<void> remember_boot();
   /// Whether the file system may have lost, or kept, what the log does not tell of: another boot, and nobody
@@ -274,6 +276,7 @@ class Store {
   const Placement* const placement_;
   BrickIdentity identity_;
   bool same_boot_ = false;
+  bool was_clean_ = false;
   bool suspect_ = false;
   DiskFile root_;  // holds the lock of the brick
   DiskFile dirs_, index_root_, orphans_, away_;
