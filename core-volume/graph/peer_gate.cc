@@ -74,6 +74,10 @@ Task<Result<void>> PeerGate::adopt(Record decided) {
   co_return co_await inside->adopt(std::move(decided));
 }
 
+bool PeerGate::is_blocked(const Record& decided) {
+  return peer_ && peer_->is_blocked(decided);
+}
+
 void PeerGate::delivered(TxId id, std::uint32_t set) {
   if (peer_) peer_->delivered(id, set);
 }

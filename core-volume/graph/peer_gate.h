@@ -31,6 +31,7 @@ class PeerGate final : public SetPeer {
   std::vector<Record> open_echoes() override;
   Task<void> settle_prepared() override;
   Task<Result<void>> adopt(Record decided) override;
+  bool is_blocked(const Record& decided) override;
   void delivered(TxId id, std::uint32_t set) override;
   bool is_stable(TxId id) override;
   void closed(std::uint32_t leader, std::uint64_t below) override;

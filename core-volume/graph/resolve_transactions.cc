@@ -13,35 +13,43 @@ SetPeer* find(const std::map<std::uint32_t, SetPeer*>& sets, std::uint32_t set) 
   return at == sets.end() ? nullptr : at->second;
 }
 
-/// As they were decided. The time is the decision's in every set's record, and unlike a record's HLC it stays
-/// what it was when a decision is adopted.
-void sort_by_time(std::vector<Record>& records) {
-  std::ranges::sort(records, {}, &Record::time_ns);
-}
-
-Task<Result<void>> offer_echoes(const std::map<std::uint32_t, SetPeer*>& sets) {
-  std::vector<Record> echoes;
-  for (const auto& [set, peer] : sets) std::ranges::move(peer->open_echoes(), std::back_inserter(echoes));
-  sort_by_time(echoes);
-  for (auto& echo : echoes) {
-    auto* leader = find(sets, echo.tx.id.set);
-    if (!leader) continue;
-    CO_TRY(co_await leader->adopt(std::move(echo)));
-  }
-  co_return Result<void>();
-}
-
-Task<Result<void>> deliver_decisions(const std::map<std::uint32_t, SetPeer*>& sets) {
-  std::vector<Record> decisions;
+/// All that some set still knows of, once each, as they were decided. The time is the decision's in every
+/// set's record, and unlike a record's HLC it stays what it was when a decision is adopted.
+std::vector<Record> open_transactions(const std::map<std::uint32_t, SetPeer*>& sets) {
+  std::map<TxId, Record> by_id;
   for (const auto& [set, peer] : sets)
-    std::ranges::move(peer->open_decisions(), std::back_inserter(decisions));
-  sort_by_time(decisions);
-  for (const auto& decision : decisions) {
-    for (auto set : decision.tx.sets) {
-      auto* peer = set == decision.tx.id.set ? nullptr : find(sets, set);
-      if (!peer) continue;
-      CO_TRY(co_await peer->commit(decision, 0));
-      find(sets, decision.tx.id.set)->delivered(decision.tx.id, set);
+    for (auto& record : peer->open_decisions()) by_id.emplace(record.tx.id, std::move(record));
+  for (const auto& [set, peer] : sets)
+    for (auto& record : peer->open_echoes()) by_id.emplace(record.tx.id, std::move(record));
+  std::vector<Record> records;
+  for (auto& [id, record] : by_id) records.push_back(std::move(record));
+  std::ranges::sort(records, {}, &Record::time_ns);
+  return records;
+}
+
+/// The leader learns of it what its log has lost. False: it is closed, or its turn has not come.
+Task<Result<bool>> is_open_at(SetPeer& leader, const Record& record) {
+  CO_TRY(auto outcome, co_await leader.outcome(record.tx.id));
+  if (outcome == TxOutcome::kDecided) co_return true;
+  if (leader.is_blocked(record)) co_return false;
+  CO_TRY(co_await leader.adopt(record));
+  CO_TRY(outcome, co_await leader.outcome(record.tx.id));
+  co_return outcome == TxOutcome::kDecided;
+}
+
+/// In the order of the decisions: what an older one holds as prepared a younger one would wait for. Where
+/// that is held for a set that is away, they are left until it is back: nobody else can have it meanwhile.
+Task<Result<void>> finish_decided(const std::map<std::uint32_t, SetPeer*>& sets) {
+  for (const auto& record : open_transactions(sets)) {
+    auto* leader = find(sets, record.tx.id.set);
+    if (!leader) continue;
+    CO_TRY(bool open, co_await is_open_at(*leader, record));
+    if (!open) continue;
+    for (auto set : record.tx.sets) {
+      auto* peer = set == record.tx.id.set ? nullptr : find(sets, set);
+      if (!peer || peer->is_blocked(record)) continue;
+      CO_TRY(co_await peer->commit(record, 0));
+      leader->delivered(record.tx.id, set);
     }
   }
   co_return Result<void>();
@@ -53,8 +61,7 @@ Task<Result<void>> resolve_transactions(const std::map<std::uint32_t, SetPeer*>&
   // First and last: what nobody has decided would hold its names against older decisions for ever. What is
   // taken back too early, as its leader has yet to adopt it, needs no preparation to be done.
   for (const auto& [set, peer] : sets) co_await peer->settle_prepared();
-  CO_TRY(co_await offer_echoes(sets));
-  CO_TRY(co_await deliver_decisions(sets));
+  CO_TRY(co_await finish_decided(sets));
   for (const auto& [set, peer] : sets) co_await peer->settle_prepared();
   co_return Result<void>();
 }

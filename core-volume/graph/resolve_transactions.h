@@ -8,9 +8,9 @@
 
 namespace polder {
 
-/// `sets`: those that run. In this order: decisions that only other sets' logs have kept are decided once
-/// more; every set gets its part of every decision, oldest first; what nobody has decided is dropped. Sets
-/// that do not run are asked when they do.
+/// `sets`: those that run. Oldest first each decision, also one that only other sets' logs have kept, is
+/// decided once more if need be and given to all that have a part; what nobody has decided is dropped. Sets
+/// that do not run are asked when they do; what has to wait for them waits, and nothing else does.
 Task<Result<void>> resolve_transactions(const std::map<std::uint32_t, SetPeer*>& sets);
 
 }  // namespace polder

@@ -67,6 +67,9 @@ class SetPeer {
   virtual Task<void> settle_prepared() = 0;
   /// After a power loss another set's log may have what this set's log has lost: it is decided once more.
   virtual Task<Result<void>> adopt(Record decided) = 0;
+  /// Whether another transaction that is prepared here holds what adopt() or commit() of this one would wait
+  /// for.
+  virtual bool is_blocked(const Record& decided) = 0;
   /// `set` has done its part of a decision of this one.
   virtual void delivered(TxId id, std::uint32_t set) = 0;
   /// Whether this set's part of `id` is stable.

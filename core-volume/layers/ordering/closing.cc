@@ -40,11 +40,11 @@ Task<void> OrderingLayer::close_loop() {
 
 /// To sets that could not take their part before.
 Task<void> OrderingLayer::redeliver() {
+  const auto now = seams_.hlc.next().ns;  // not the last one: nobody may do anything
   std::vector<std::pair<std::uint64_t, std::uint32_t>> missing;
   for (const auto& [number, decision] : transactions_.decisions) {
     // Those of the last moments are still being delivered by their operations.
-    if (decision.record.hlc.ns + static_cast<std::uint64_t>(kCloseInterval.count()) > seams_.hlc.last().ns)
-      continue;
+    if (decision.record.hlc.ns + static_cast<std::uint64_t>(kCloseInterval.count()) > now) continue;
     for (auto set : decision.undelivered) missing.emplace_back(number, set);
   }
   for (auto [number, set] : missing) {
@@ -213,6 +213,23 @@ Task<Result<void>> OrderingLayer::adopt(Record decided) {
   decided_.notify_all();
   appended_.notify_all();
   co_return Result<void>();
+}
+
+bool OrderingLayer::is_blocked(const Record& decided) {
+  if (transactions_.is_done(decided.tx.id)) return false;
+  const auto wanted = keys_here(decided);
+  auto conflicts = [](const KeyLocks::Key& a, const KeyLocks::Key& b) {
+    const bool shared = a.mode == KeyLocks::Mode::kShared && b.mode == KeyLocks::Mode::kShared;
+    return a.key == b.key && !shared;
+  };
+  return std::ranges::any_of(transactions_.prepared, [&](const auto& prepared) {
+    const auto& [id, tx] = prepared;
+    if (id == decided.tx.id || tx.intended.tx.locks_tree) return false;
+    const auto held = keys_here(tx.intended);
+    return std::ranges::any_of(wanted, [&](const auto& key) {
+      return std::ranges::any_of(held, [&](const auto& other) { return conflicts(key, other); });
+    });
+  });
 }
 
 /// What was prepared here and is decided nowhere does not happen.

@@ -125,6 +125,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::vector<Record> open_decisions() override;
   std::vector<Record> open_echoes() override;
   Task<Result<void>> adopt(Record decided) override;
+  bool is_blocked(const Record& decided) override;
   Task<void> settle_prepared() override;
   void delivered(TxId id, std::uint32_t set) override;
   bool is_stable(TxId id) override;

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// What a start makes of transactions when the power went and each log has lost other moments.
+#include <gmock/gmock.h>
+
+#include "base/crash_point.h"
+#include "core-volume/graph/volume_stack_test_support.h"
+
+namespace polder {
+namespace {
+
+const Gfid root = Gfid::root();
+
+/// Two renames, one after the other: on1/k to on2/y, led by set 2; then on0/z to on1/k, led by set 1. The log
+/// of set 1 ends with its preparation of the first; the others have all of their own.
+class TwoRenames {
+ public:
+  explicit TwoRenames(std::uint64_t seed) : node(3, Spread::kDirs, seed), client(node) {
+    for (std::uint32_t set = 0; set < 3; ++set) on[set] = directory_on(set);
+    k = client.file(on[1], "k", "k");
+    z = client.file(on[0], "z", "z");
+    must(client.sync());
+    running = &node;
+    arm_crash_point("tx/after-decide", 1, [] {
+      for (std::uint32_t set : {1, 2}) must(running->stack->brick(set)->journal().sync());
+    });
+    must(client.rename(on[1], "k", on[2], "y"));
+    arm_crash_point("", 1, nullptr);
+    must(client.rename(on[0], "z", on[1], "k"));
+    must(node.stack->brick(0)->journal().sync());
+    node.lose_power(seed);
+  }
+
+  /// Both are in a log that was synced: both have happened.
+  void expect_done() {
+    EXPECT_THAT(client.names(on[0]), testing::IsEmpty());
+    EXPECT_THAT(client.names(on[1]), testing::ElementsAre("k"));
+    EXPECT_THAT(client.names(on[2]), testing::ElementsAre("y"));
+    EXPECT_EQ(must(client.lookup(on[1], "k")).gfid, z);
+    EXPECT_EQ(must(client.lookup(on[2], "y")).gfid, k);
+    EXPECT_THAT(node.problems(), testing::IsEmpty());
+  }
+
+  SimVolume node;
+  Client client;
+  std::array<Gfid, 3> on{};
+  Gfid k, z;
+
+ private:
+  Gfid directory_on(std::uint32_t set) {
+    for (int i = 0; i < 100; ++i) {
+      auto made = must(client.mkdir(root, fmt::format("{}.{}", set, i))).gfid;
+      if (node.stack->placement().set_of(made) == set) return made;
+    }
+    throw std::runtime_error("no directory fell on the set");
+  }
+
+  static inline SimVolume* running = nullptr;
+};
+
+TEST(VolumeResolve, WhatIsAdoptedWaitsForNothingThatIsDeliveredLater) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(seed);
+    TwoRenames renames(seed);
+    renames.node.start();
+    renames.expect_done();
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(VolumeResolve, NorForASetThatIsAway) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(seed);
+    TwoRenames renames(seed);
+    auto& node = renames.node;
+    must(node.disk.rename(Disk::kNoDir, node.path_of(2), Disk::kNoDir, "/gone"));
+    node.start();
+    ASSERT_TRUE(node.stack->failures().contains(2));
+    node.loop.run_for(std::chrono::seconds(1));
+    must(node.disk.rename(Disk::kNoDir, "/gone", Disk::kNoDir, node.path_of(2)));
+    node.run_one(node.stack->start_failed());
+    ASSERT_THAT(node.stack->failures(), testing::IsEmpty());
+    renames.expect_done();
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace polder
