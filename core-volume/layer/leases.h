@@ -49,6 +49,13 @@ class LeaseHolder {
   virtual std::chrono::nanoseconds heard_at() const = 0;
 };
 
+struct LeaseNumbers {
+  std::size_t leases = 0;
+  std::uint64_t granted = 0;  // so far, as are:
+  std::uint64_t recalls = 0;
+  std::uint64_t unanswered = 0;  // recalls whose lease ended by time
+};
+
 /// The server's end.
 class LeaseKeeper {
  public:
@@ -71,6 +78,8 @@ class LeaseKeeper {
   /// When the answer to a question asked at `mark` is sent in this moment: whether it may say that `gfid` is
   /// leased. Not when another session has changed the object since, or is about to.
   virtual bool grant(std::uint32_t session, const Gfid& gfid, std::uint64_t mark) = 0;
+
+  virtual LeaseNumbers numbers() const = 0;
 };
 
 }  // namespace polder

@@ -76,6 +76,8 @@ python3 "$here/metrics_check.py" "unix:$POLDER_SOCKET" 'polder_changelog_records
 [ "$(cat "$work/out")" -ge 21 ] || fail "records: $(cat "$work/out")"
 equals "$(metrics 'polder_snapshots{volume="data"}')" 0 "snapshots"
 equals "$(metrics 'polder_volume_running{volume="data"}')" 1 "running"
+[ "$(metrics 'polder_volume_leases{volume="data"}')" -ge 21 ] || fail "leases on what the mount has made: $(metrics 'polder_volume_leases{}')"
+equals "$(metrics 'polder_volume_lease_recalls_total{volume="data"}')" 0 "recalls with one client"
 
 # --- top
 for i in $(seq 30); do dd if=/dev/zero of="$work/mnt/dir/hot" bs=4k count=1 conv=notrunc status=none; done
@@ -168,6 +170,8 @@ has '^state=held'
 has '^kind=flock'
 has '^appended_index=[0-9]+'
 has '^resident_bytes='
+has '^\[volumes\.1\.leases\]'
+has '^recalls_unanswered=0'
 equals "$(ask 'd["dump"]["volumes"][0]["bricks"][0]["locks"]["waiting"]' volume statedump data locks)" 1 "statedump --json"
 path=$(polder volume statedump data callpool)
 cp "$path" "$work/out"

@@ -30,7 +30,7 @@ Options (-o, comma separated):
   client-dir=DIR         ca.pem, cert.pem, key.pem from "polder client join" (default /var/lib/polder/client)
   log-file=FILE          default /var/log/polder/mount-DIR.log; log-level=debug|info|warning|error
   busy-poll=US           look for events for US microseconds before sleeping (200; 0: never)
-  leases=on|off          answer look-ups and attributes here while no other client changes them (off)
+  leases=on|off          answer look-ups and attributes here while no other client changes them (on)
   foreground             do not become a daemon; log to standard error
   _netdev, nofail, x-... accepted
 

@@ -25,7 +25,7 @@ struct MountRequest {
   bool hard = true;
   std::chrono::seconds soft_timeout{60};
   std::chrono::microseconds busy_poll{200};  // core-volume/rpc/loop.h
-  bool leases = false;                       // names and attributes are kept while the server promises them
+  bool leases = true;                        // names and attributes are kept while the server promises them
   bool foreground = false;
 
   bool needs_certificate() const;

@@ -56,10 +56,10 @@ TEST_F(MountRequestTest, hosts_ports_volume_and_subdirectory) {
 }
 
 TEST_F(MountRequestTest, options_of_the_kernel_of_fstab_and_our_own) {
-  auto request =
-      parse("h:/v",
-            "defaults,_netdev,x-systemd.requires=a,noatime,ro,nodev,dev,soft,timeout=5,"
-            "log-level=WARNING,log-file=/l,client-dir=/c,busy-poll=0,leases=on,subdir=a/b,foreground,nofail");
+  auto request = parse(
+      "h:/v",
+      "defaults,_netdev,x-systemd.requires=a,noatime,ro,nodev,dev,soft,timeout=5,"
+      "log-level=WARNING,log-file=/l,client-dir=/c,busy-poll=0,leases=off,subdir=a/b,foreground,nofail");
   ASSERT_TRUE(request) << request.error().message();
   EXPECT_EQ(request->mount_flags, static_cast<unsigned long>(MS_NOATIME | MS_RDONLY));
   EXPECT_FALSE(request->hard);
@@ -69,7 +69,7 @@ TEST_F(MountRequestTest, options_of_the_kernel_of_fstab_and_our_own) {
   EXPECT_EQ(request->client_dir, "/c");
   EXPECT_EQ(request->subdir, "a/b");
   EXPECT_EQ(request->busy_poll.count(), 0);
-  EXPECT_TRUE(request->leases);
+  EXPECT_FALSE(request->leases);
   EXPECT_TRUE(request->foreground);
 }
 

@@ -244,10 +244,11 @@ void add_usage_commands(Cli& cli) {
       "polder volume profile data start", profile, "start, stop, or info with what to show", true,
       {"start", "stop", "info", "peek", "incremental", "cumulative", "clear"});
   add("statedump",
-      "VOL [all|mem|iobuf|callpool|fd|inode|locks|journal|history|sessions…]: what the daemon holds, into a "
-      "file",
+      "VOL [all|mem|iobuf|leases|callpool|fd|inode|locks|journal|history|sessions…]: what the daemon holds, "
+      "into a file",
       "polder volume statedump data callpool locks", statedump, "Sections (default: all)", false,
-      {"all", "mem", "iobuf", "callpool", "fd", "inode", "locks", "journal", "history", "sessions"});
+      {"all", "mem", "iobuf", "leases", "callpool", "fd", "inode", "locks", "journal", "history",
+       "sessions"});
 }
 
 }  // namespace polder

@@ -45,6 +45,7 @@ Task<Result<json::object>> dump_volume(Daemon& daemon, std::string name, const W
   out["started"] = format_time(use->started_ns);
   out["sessions_count"] = clients.size();
   if (wanted.has("iobuf")) out["iobuf"] = dump_buffers(clients);
+  if (wanted.has("leases")) out["leases"] = dump_leases(use->stack->leases().numbers());
   if (wanted.has("sessions")) {
     json::array sessions;
     for (const auto& client : clients) {
@@ -100,10 +101,11 @@ Result<Wanted> wanted_of(const AdminRequest& request) {
   if (!request.body.contains("sections")) return wanted;
   TRY(wanted.sections, json::strings_field(request.body, "sections"));
   for (const auto& section : wanted.sections) {
-    if (is_dump_section(section) || section == "sessions" || section == "all") continue;
+    if (is_dump_section(section)) continue;
+    if (section == "leases" || section == "sessions" || section == "all") continue;
     return Error(EINVAL).with(
-        "there is no section '{}'; say all, mem, iobuf, callpool, fd, inode, locks, journal, history or "
-        "sessions",
+        "there is no section '{}'; say all, mem, iobuf, leases, callpool, fd, inode, locks, journal, history "
+        "or sessions",
         section);
   }
   if (wanted.has("all")) wanted.sections.clear();

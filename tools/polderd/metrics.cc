@@ -137,6 +137,17 @@ void add_clients(MetricsPage& page, const std::string& volume, const std::vector
   page.gauge("polder_volume_requests_held_bytes", "Memory held for these.", labels, held);
 }
 
+void add_leases(MetricsPage& page, const Labels& volume, const LeaseNumbers& numbers) {
+  page.gauge("polder_volume_leases", "Leases on names and attributes that clients have.", volume,
+             static_cast<double>(numbers.leases));
+  page.counter("polder_volume_leases_granted_total", "Since the volume was started.", volume,
+               static_cast<double>(numbers.granted));
+  page.counter("polder_volume_lease_recalls_total", "Leases asked back since the volume was started.", volume,
+               static_cast<double>(numbers.recalls));
+  page.counter("polder_volume_lease_recalls_unanswered_total", "Of these, those whose lease ended by time.",
+               volume, static_cast<double>(numbers.unanswered));
+}
+
 Task<void> add_volume(MetricsPage& page, Daemon& daemon, const VolumeInfo& info) {
   const Labels labels{{"volume", info.name}};
   auto& volumes = daemon.node().volumes;
@@ -146,6 +157,7 @@ Task<void> add_volume(MetricsPage& page, Daemon& daemon, const VolumeInfo& info)
   page.gauge("polder_volume_running", "1: it runs here.", labels, use ? 1 : 0);
   if (!use) co_return;
   add_clients(page, info.name, volumes.rpc().clients(info.name));
+  add_leases(page, labels, use->stack().leases().numbers());
   for (const auto& [spec, brick] : bricks_of(*use)) {
     const Labels of_brick{{"volume", info.name}, {"brick", spec->text()}};
     auto report = co_await report_brick(daemon.node().seams, *brick);

@@ -233,6 +233,13 @@ json::object dump_buffers(const std::vector<RpcClientInfo>& clients) {
   return {{"held_bytes", held}, {"queued_bytes", queued}, {"replies_kept", replies}};
 }
 
+json::object dump_leases(const LeaseNumbers& numbers) {
+  return {{"leases", numbers.leases},
+          {"granted", numbers.granted},
+          {"recalls", numbers.recalls},
+          {"recalls_unanswered", numbers.unanswered}};
+}
+
 std::string dump_text(const json::object& dump) {
   std::string out;
   for (const auto& field : dump) {

@@ -6,6 +6,7 @@
 
 #include "base/process_facts.h"
 #include "core-volume/cluster/json_fields.h"
+#include "core-volume/layer/leases.h"
 #include "tools/polderd/brick_report.h"
 
 namespace polder {
@@ -23,10 +24,12 @@ json::object to_json(const RpcClientInfo& client);
 /// Space, file system and log, as in `volume status`.
 void add_report(json::object& brick, const BrickReport& report);
 
-/// One section of one running brick; an empty object for a section that is not the brick's (mem, iobuf).
+/// One section of one running brick; an empty object for a section that is not the brick's (mem, iobuf,
+/// leases).
 json::object dump_brick(std::string_view section, RunningBrick brick, const BrickReport& report);
 /// Bytes held for clients and for the sockets.
 json::object dump_buffers(const std::vector<RpcClientInfo>& clients);
+json::object dump_leases(const LeaseNumbers& numbers);
 
 /// For people, in the style of GlusterFS's dumps: [section] and name=value, one line each.
 std::string dump_text(const json::object& dump);

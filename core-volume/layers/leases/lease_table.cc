@@ -306,7 +306,7 @@ void LeaseTable::erase_all(Session& session) {
   while (!session.recalled.empty()) erase(session.recalled.front());
 }
 
-LeaseTable::Numbers LeaseTable::numbers() const {
+LeaseNumbers LeaseTable::numbers() const {
   auto numbers = numbers_;
   numbers.leases = entries_.size();
   return numbers;

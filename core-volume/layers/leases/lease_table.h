@@ -90,13 +90,7 @@ class LeaseTable {
   /// lease all the same is told at once, though late.
   void changed(const Gfid& gfid, std::uint32_t session);
 
-  struct Numbers {
-    std::size_t leases = 0;
-    std::uint64_t granted = 0;
-    std::uint64_t recalls = 0;
-    std::uint64_t unanswered = 0;  // recalls whose lease ended by time
-  };
-  Numbers numbers() const;
+  LeaseNumbers numbers() const;
 
  private:
   struct Session;
@@ -141,7 +135,7 @@ class LeaseTable {
   std::uint64_t changes_ended_ = 0;
   std::unordered_map<Gfid, nanoseconds> cooling_;
   std::deque<std::pair<nanoseconds, Gfid>> cooling_order_;
-  Numbers numbers_;
+  LeaseNumbers numbers_;
 };
 
 }  // namespace polder

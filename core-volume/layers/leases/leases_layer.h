@@ -35,7 +35,6 @@ class LeasesLayer final : public FileOps, public LeaseKeeper {
   void changed(const Invalidation& change);
   /// Runs what may change anything and is not an operation, while nobody has a lease.
   Task<void> without_leases(Task<void> work);
-  LeaseTable::Numbers numbers() const { return table_.numbers(); }
 
   std::chrono::nanoseconds lease_term() const override { return options_.term; }
   void knew_before(std::uint32_t session) override { table_.knew_before(session); }
@@ -48,6 +47,7 @@ class LeasesLayer final : public FileOps, public LeaseKeeper {
   bool grant(std::uint32_t session, const Gfid& gfid, std::uint64_t mark) override {
     return table_.grant(session, gfid, mark);
   }
+  LeaseNumbers numbers() const override { return table_.numbers(); }
 
   Task<Result<FileAttr>> lookup(const OpContext& ctx, Gfid parent, std::string_view name) override;
   Task<Result<FileAttr>> getattr(const OpContext& ctx, Gfid gfid) override;
