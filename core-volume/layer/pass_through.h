@@ -9,7 +9,7 @@ namespace polder {
 class PassThroughLayer : public FileOps {
  public:
   /// `below` outlives the layer.
-  explicit PassThroughLayer(FileOps& below) : below_(below) {}
+  explicit PassThroughLayer(FileOps& below) : below_(&below) {}
 
   Task<Result<FileAttr>> lookup(const OpContext& ctx, Gfid parent, std::string_view name) override;
   Task<Result<FileAttr>> getattr(const OpContext& ctx, Gfid gfid) override;
@@ -56,7 +56,10 @@ class PassThroughLayer : public FileOps {
   Task<Result<void>> replay(const OpContext& ctx, std::span<const Record> records) override;
 
  protected:
-  FileOps& below_;
+  /// For layers that get one later; `below_` is set before the first operation.
+  PassThroughLayer() = default;
+
+  FileOps* below_ = nullptr;
 };
 
 }  // namespace polder

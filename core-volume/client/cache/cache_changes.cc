@@ -161,7 +161,7 @@ class CacheLayer::Making {
 Task<Result<FileAttr>> CacheLayer::mknod(const OpContext& ctx, Gfid parent, std::string_view name,
                                          const NewObject& object) {
   Making making(*this, ctx, {parent}, {parent, name});
-  auto attr = co_await below_.mknod(making.context(), parent, name, object);
+  auto attr = co_await below_->mknod(making.context(), parent, name, object);
   if (attr) making.made(*attr);
   co_return attr;
 }
@@ -169,7 +169,7 @@ Task<Result<FileAttr>> CacheLayer::mknod(const OpContext& ctx, Gfid parent, std:
 Task<Result<FileAttr>> CacheLayer::mkdir(const OpContext& ctx, Gfid parent, std::string_view name,
                                          const NewObject& object) {
   Making making(*this, ctx, {parent}, {parent, name});
-  auto attr = co_await below_.mkdir(making.context(), parent, name, object);
+  auto attr = co_await below_->mkdir(making.context(), parent, name, object);
   if (attr) making.made_directory(*attr);
   co_return attr;
 }
@@ -177,7 +177,7 @@ Task<Result<FileAttr>> CacheLayer::mkdir(const OpContext& ctx, Gfid parent, std:
 Task<Result<FileAttr>> CacheLayer::symlink(const OpContext& ctx, Gfid parent, std::string_view name,
                                            std::string_view target) {
   Making making(*this, ctx, {parent}, {parent, name});
-  auto attr = co_await below_.symlink(making.context(), parent, name, target);
+  auto attr = co_await below_->symlink(making.context(), parent, name, target);
   if (attr) making.made(*attr);
   co_return attr;
 }
@@ -188,7 +188,7 @@ Task<Result<Opened>> CacheLayer::create(const OpContext& ctx, Gfid parent, std::
   const bool may_truncate = (flags & O_TRUNC) != 0 && (flags & O_EXCL) == 0;
   Making making(*this, ctx, touched(parent, before), {parent, name},
                 may_truncate && before.state == State::kUnknown);
-  auto opened = co_await below_.create(making.context(), parent, name, object, flags);
+  auto opened = co_await below_->create(making.context(), parent, name, object, flags);
   if (opened) making.made(opened->attr);
   co_return opened;
 }
@@ -197,7 +197,7 @@ Task<Result<FileAttr>> CacheLayer::link(const OpContext& ctx, Gfid gfid, Gfid pa
   OwnChange::Gfids gfids{parent};
   add(gfids, gfid);
   Making making(*this, ctx, std::move(gfids), {parent, name});
-  auto attr = co_await below_.link(making.context(), gfid, parent, name);
+  auto attr = co_await below_->link(making.context(), gfid, parent, name);
   if (attr) making.made(*attr);
   co_return attr;
 }
@@ -209,8 +209,8 @@ Task<Result<void>> CacheLayer::remove(const OpContext& ctx, Gfid parent, std::st
   const auto before = known_name(parent, name);
   Changing changing(*this, ctx, touched(parent, before), OwnChange::Names{{parent, name}},
                     before.state == State::kUnknown);
-  auto removed = directory ? co_await below_.rmdir(changing.context(), parent, name)
-                           : co_await below_.unlink(changing.context(), parent, name);
+  auto removed = directory ? co_await below_->rmdir(changing.context(), parent, name)
+                           : co_await below_->unlink(changing.context(), parent, name);
   if (removed) changing.settle({.names = {kAbsentName}});
   // If it is a file with other names nothing is lost: its attributes are unknown now.
   if (removed && before.state == State::kPresent) nodes_.drop(before.gfid);
@@ -236,7 +236,7 @@ Task<Result<void>> CacheLayer::rename(const OpContext& ctx, Gfid from_parent, st
   Changing changing(*this, ctx, std::move(gfids),
                     OwnChange::Names{{from_parent, from_name}, {to_parent, to_name}}, blind);
   auto renamed =
-      co_await below_.rename(changing.context(), from_parent, from_name, to_parent, to_name, flags);
+      co_await below_->rename(changing.context(), from_parent, from_name, to_parent, to_name, flags);
   // Two names of one file stay as they are: so what is behind both must be known, and still be that.
   const bool plain =
       !changing.change().blind() && source.state == State::kPresent && source.gfid != target.gfid;
@@ -250,7 +250,7 @@ Task<Result<void>> CacheLayer::rename(const OpContext& ctx, Gfid from_parent, st
 
 Task<Result<FileAttr>> CacheLayer::setattr(const OpContext& ctx, Gfid gfid, const SetAttr& change) {
   Changing changing(*this, ctx, {gfid});
-  auto attr = co_await below_.setattr(changing.context(), gfid, change);
+  auto attr = co_await below_->setattr(changing.context(), gfid, change);
   if (attr) changing.settle({.object = &*attr, .names = {}});
   co_return attr;
 }
@@ -258,18 +258,18 @@ Task<Result<FileAttr>> CacheLayer::setattr(const OpContext& ctx, Gfid gfid, cons
 Task<Result<void>> CacheLayer::setxattr(const OpContext& ctx, Gfid gfid, std::string_view key,
                                         std::string_view value, int flags) {
   Changing changing(*this, ctx, {gfid});
-  co_return co_await below_.setxattr(changing.context(), gfid, key, value, flags);
+  co_return co_await below_->setxattr(changing.context(), gfid, key, value, flags);
 }
 
 Task<Result<void>> CacheLayer::removexattr(const OpContext& ctx, Gfid gfid, std::string_view key) {
   Changing changing(*this, ctx, {gfid});
-  co_return co_await below_.removexattr(changing.context(), gfid, key);
+  co_return co_await below_->removexattr(changing.context(), gfid, key);
 }
 
 Task<Result<Opened>> CacheLayer::open(const OpContext& ctx, Gfid gfid, int flags) {
-  if ((flags & O_TRUNC) == 0) co_return co_await below_.open(ctx, gfid, flags);
+  if ((flags & O_TRUNC) == 0) co_return co_await below_->open(ctx, gfid, flags);
   Changing changing(*this, ctx, {gfid});
-  auto opened = co_await below_.open(changing.context(), gfid, flags);
+  auto opened = co_await below_->open(changing.context(), gfid, flags);
   if (opened) changing.settle({.object = &opened->attr, .names = {}});
   co_return opened;
 }
@@ -277,7 +277,7 @@ Task<Result<Opened>> CacheLayer::open(const OpContext& ctx, Gfid gfid, int flags
 Task<Result<WriteResult>> CacheLayer::write(const OpContext& ctx, Gfid gfid, HandleId handle,
                                             std::uint64_t offset, Buffer data, bool append) {
   Changing changing(*this, ctx, {gfid});
-  auto written = co_await below_.write(changing.context(), gfid, handle, offset, std::move(data), append);
+  auto written = co_await below_->write(changing.context(), gfid, handle, offset, std::move(data), append);
   if (written) changing.settle({.object = &written->attr, .names = {}});
   co_return written;
 }
@@ -285,13 +285,13 @@ Task<Result<WriteResult>> CacheLayer::write(const OpContext& ctx, Gfid gfid, Han
 Task<Result<void>> CacheLayer::fallocate(const OpContext& ctx, Gfid gfid, int mode, std::uint64_t offset,
                                          std::uint64_t length) {
   Changing changing(*this, ctx, {gfid});
-  co_return co_await below_.fallocate(changing.context(), gfid, mode, offset, length);
+  co_return co_await below_->fallocate(changing.context(), gfid, mode, offset, length);
 }
 
 Task<Result<std::uint64_t>> CacheLayer::copy_range(const OpContext& ctx, Gfid from, std::uint64_t from_offset,
                                                    Gfid to, std::uint64_t to_offset, std::uint64_t length) {
   Changing changing(*this, ctx, {to});
-  co_return co_await below_.copy_range(changing.context(), from, from_offset, to, to_offset, length);
+  co_return co_await below_->copy_range(changing.context(), from, from_offset, to, to_offset, length);
 }
 
 /// May touch anything; names, too.
@@ -300,7 +300,7 @@ Task<Result<void>> CacheLayer::replay(const OpContext& ctx, std::span<const Reco
   Result<void> done;
   {
     Changing changing(*this, ctx, {}, {}, true);
-    done = co_await below_.replay(changing.context(), records);
+    done = co_await below_->replay(changing.context(), records);
   }
   nodes_.clear();
   co_return done;

@@ -87,47 +87,47 @@ class Historian : public PassThroughLayer {
   }
 
   Task<Result<FileAttr>> lookup(const OpContext& ctx, Gfid parent, std::string_view name) override {
-    return slow(below_.lookup(ctx, parent, name));
+    return slow(below_->lookup(ctx, parent, name));
   }
   Task<Result<FileAttr>> getattr(const OpContext& ctx, Gfid gfid) override {
-    return slow(below_.getattr(ctx, gfid));
+    return slow(below_->getattr(ctx, gfid));
   }
   Task<Result<DirectoryPage>> readdir(const OpContext& ctx, Gfid gfid, std::uint64_t cookie,
                                       std::uint32_t max_entries, bool with_attributes) override {
-    return slow(below_.readdir(ctx, gfid, cookie, max_entries, with_attributes));
+    return slow(below_->readdir(ctx, gfid, cookie, max_entries, with_attributes));
   }
   Task<Result<FileAttr>> mkdir(const OpContext& ctx, Gfid parent, std::string_view name,
                                const NewObject& object) override {
-    return slow(below_.mkdir(ctx, parent, name, object));
+    return slow(below_->mkdir(ctx, parent, name, object));
   }
   Task<Result<Opened>> create(const OpContext& ctx, Gfid parent, std::string_view name,
                               const NewObject& object, int flags) override {
-    return slow(below_.create(ctx, parent, name, object, flags));
+    return slow(below_->create(ctx, parent, name, object, flags));
   }
   Task<Result<FileAttr>> link(const OpContext& ctx, Gfid gfid, Gfid parent, std::string_view name) override {
-    return slow(below_.link(ctx, gfid, parent, name));
+    return slow(below_->link(ctx, gfid, parent, name));
   }
   Task<Result<void>> unlink(const OpContext& ctx, Gfid parent, std::string_view name) override {
-    return slow(below_.unlink(ctx, parent, name));
+    return slow(below_->unlink(ctx, parent, name));
   }
   Task<Result<void>> rmdir(const OpContext& ctx, Gfid parent, std::string_view name) override {
-    return slow(below_.rmdir(ctx, parent, name));
+    return slow(below_->rmdir(ctx, parent, name));
   }
   Task<Result<void>> rename(const OpContext& ctx, Gfid from, std::string_view from_name, Gfid to,
                             std::string_view to_name, unsigned flags) override {
-    return slow(below_.rename(ctx, from, from_name, to, to_name, flags));
+    return slow(below_->rename(ctx, from, from_name, to, to_name, flags));
   }
   Task<Result<FileAttr>> setattr(const OpContext& ctx, Gfid gfid, const SetAttr& change) override {
-    return slow(below_.setattr(ctx, gfid, change));
+    return slow(below_->setattr(ctx, gfid, change));
   }
   Task<Result<WriteResult>> write(const OpContext& ctx, Gfid gfid, HandleId handle, std::uint64_t offset,
                                   Buffer data, bool append) override {
-    return slow(below_.write(ctx, gfid, handle, offset, std::move(data), append));
+    return slow(below_->write(ctx, gfid, handle, offset, std::move(data), append));
   }
   Task<Result<void>> release(const OpContext& ctx, Gfid gfid, HandleId handle) override {
-    return slow(below_.release(ctx, gfid, handle));
+    return slow(below_->release(ctx, gfid, handle));
   }
-  Task<Result<void>> end_session(const OpContext& ctx) override { return slow(below_.end_session(ctx)); }
+  Task<Result<void>> end_session(const OpContext& ctx) override { return slow(below_->end_session(ctx)); }
 
  private:
   Task<void> dawdle() {

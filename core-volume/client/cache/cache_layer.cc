@@ -63,7 +63,7 @@ Task<Result<FileAttr>> CacheLayer::lookup(const OpContext& ctx, Gfid parent, std
   OpContext asking = ctx;
   asking.leases = &ask;
   const Question question(flights_);
-  auto found = co_await below_.lookup(asking, parent, name);
+  auto found = co_await below_->lookup(asking, parent, name);
   learn_entry(question, ask, {parent, name}, found);
   co_return found;
 }
@@ -97,7 +97,7 @@ Task<Result<FileAttr>> CacheLayer::getattr(const OpContext& ctx, Gfid gfid) {
   OpContext asking = ctx;
   asking.leases = &ask;
   const Question question(flights_);
-  auto attr = co_await below_.getattr(asking, gfid);
+  auto attr = co_await below_->getattr(asking, gfid);
   if (attr) learn_object(question, ask, *attr);
   co_return attr;
 }
@@ -110,7 +110,7 @@ Task<Result<DirectoryPage>> CacheLayer::readdir(const OpContext& ctx, Gfid gfid,
   OpContext asking = ctx;
   asking.leases = &ask;
   const Question question(flights_);
-  auto page = co_await below_.readdir(asking, gfid, cookie, max_entries, with_attributes);
+  auto page = co_await below_->readdir(asking, gfid, cookie, max_entries, with_attributes);
   if (page) learn_page(question, ask, gfid, cookie, *page);
   co_return page;
 }
@@ -139,7 +139,7 @@ void CacheLayer::learn_page(const Question& question, const LeaseAsk& ask, const
 
 Task<Result<void>> CacheLayer::end_session(const OpContext& ctx) {
   nodes_.clear();
-  co_return co_await below_.end_session(ctx);
+  co_return co_await below_->end_session(ctx);
 }
 
 }  // namespace polder

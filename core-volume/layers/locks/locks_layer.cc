@@ -77,7 +77,7 @@ Task<Result<FileLock>> LocksLayer::test_lock(const OpContext& ctx, Gfid gfid, co
   CO_TRY(co_await wait_for_grace(ctx, true));
   auto file = files_.find(gfid);
   if (file == files_.end()) {
-    CO_TRY(co_await below_.getattr(ctx, gfid));
+    CO_TRY(co_await below_->getattr(ctx, gfid));
     file = files_.find(gfid);
   }
   const HeldLock* held =
@@ -94,7 +94,7 @@ Task<Result<void>> LocksLayer::set_lock(const OpContext& ctx, Gfid gfid, const F
     CO_TRY(co_await wait_for_grace(ctx, wait));
     // Only files that exist get a table: its size is bounded by what the brick holds.
     if (!files_.contains(gfid)) {
-      CO_TRY(co_await below_.getattr(ctx, gfid));
+      CO_TRY(co_await below_->getattr(ctx, gfid));
     }
   }
   CO_TRY(check_limits(gfid, wanted));
@@ -157,7 +157,7 @@ Task<Result<void>> LocksLayer::end_session(const OpContext& ctx) {
     locks_held_ += file.table.size();
   }
   for (Gfid gfid : changed) settle(gfid);
-  co_return co_await below_.end_session(ctx);
+  co_return co_await below_->end_session(ctx);
 }
 
 std::vector<LocksLayer::Listed> LocksLayer::list(std::size_t most) const {
