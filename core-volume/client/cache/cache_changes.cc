@@ -87,7 +87,7 @@ class CacheLayer::Changing {
       node->attr_known = false;
     }
     for (const auto& name : names) {
-      auto* node = cache.nodes_.find(name.directory);
+      auto* node = cache.nodes_.find(name.parent);
       if (node == nullptr) continue;
       ++node->names_changed;
       cache.nodes_.set_name(*node, name.name, kUnknownName);
@@ -116,7 +116,7 @@ class CacheLayer::Changing {
 
   void settle_name(std::size_t i, const CachedName& known) {
     const auto& name = change_.names()[i];
-    auto* node = cache_.nodes_.find(name.directory);
+    auto* node = cache_.nodes_.find(name.parent);
     if (node == nullptr) return;
     const bool sure = node->born < change_.started() && !change_.clashed(i);
     cache_.nodes_.set_name(*node, name.name, sure ? known : kUnknownName);
@@ -132,7 +132,7 @@ class CacheLayer::Changing {
 /// A change that makes an object, or finds it.
 class CacheLayer::Making {
  public:
-  Making(CacheLayer& cache, const OpContext& ctx, OwnChange::Gfids gfids, const NameOf& name,
+  Making(CacheLayer& cache, const OpContext& ctx, OwnChange::Gfids gfids, const NameIn& name,
          bool blind = false)
       : cache_(cache),
         changing_(cache, ctx, std::move(gfids), {name}, blind),

@@ -68,14 +68,14 @@ Task<Result<FileAttr>> CacheLayer::lookup(const OpContext& ctx, Gfid parent, std
   co_return found;
 }
 
-void CacheLayer::learn_entry(const Question& question, const LeaseAsk& ask, const NameOf& name,
+void CacheLayer::learn_entry(const Question& question, const LeaseAsk& ask, const NameIn& name,
                              const Result<FileAttr>& found) {
   if (!found && !found.failed_with(ENOENT)) return;
   if (found) learn_object(question, ask, *found);
   if ((ask.granted & LeaseAsk::kDirectory) == 0 || question.met(name)) return;
   auto known = found ? CachedName{.state = CachedName::State::kPresent, .gfid = found->gfid}
                      : CachedName{.state = CachedName::State::kAbsent, .gfid = {}};
-  nodes_.set_name(node_for(name.directory), name.name, known);
+  nodes_.set_name(node_for(name.parent), name.name, known);
 }
 
 void CacheLayer::learn_object(const Question& question, const LeaseAsk& ask, const FileAttr& attr) {

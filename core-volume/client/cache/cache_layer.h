@@ -4,11 +4,9 @@
 // moment as one of the brick would be; docs/coherence.md says what applications get of that.
 //
 // - In a directory of which all names are known (made by this client, or listed from begin to end) a name
-// that
-//   is not there is ENOENT without a question.
+//   that is not there is ENOENT without a question.
 // - A change of ours makes unknown what it touches when it begins, and known again by its answer, unless
-// another
-//   one of ours ran beside it. If it fails, what it touched stays unknown.
+//   another one of ours ran beside it. If it fails, what it touched stays unknown.
 // - Listings, data, extended attributes and locks pass.
 //
 // Loop thread only.
@@ -80,7 +78,7 @@ class CacheLayer final : public PassThroughLayer {
   CachedName known_name(const Gfid& parent, std::string_view name);
   CachedNode& node_for(const Gfid& gfid) { return nodes_.find_or_make(gfid, flights_.next()); }
   void learn_object(const Question& question, const LeaseAsk& ask, const FileAttr& attr);
-  void learn_entry(const Question& question, const LeaseAsk& ask, const NameOf& name,
+  void learn_entry(const Question& question, const LeaseAsk& ask, const NameIn& name,
                    const Result<FileAttr>& found);
   void learn_page(const Question& question, const LeaseAsk& ask, const Gfid& gfid, std::uint64_t cookie,
                   const DirectoryPage& page);

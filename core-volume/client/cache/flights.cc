@@ -9,8 +9,8 @@ namespace {
 
 constexpr std::size_t kMetMax = 64;  // more: as good as everything
 
-std::size_t hash_of(const NameOf& name) {
-  return std::hash<Gfid>()(name.directory) * 31 + std::hash<std::string_view>()(name.name);
+std::size_t hash_of(const NameIn& name) {
+  return std::hash<Gfid>()(name.parent) * 31 + std::hash<std::string_view>()(name.name);
 }
 
 template <typename Range, typename Value>
@@ -28,7 +28,7 @@ bool Flights::lose_track(const Gfid& directory) {
   bool lost = false;
   for (auto& change : changes_) {
     const bool in_it = std::ranges::any_of(
-        change.names_, [&](const NameOf& name) { return directory.is_nil() || name.directory == directory; });
+        change.names_, [&](const NameIn& name) { return directory.is_nil() || name.parent == directory; });
     if (!in_it) continue;
     change.go_blind();
     lost = true;
@@ -80,7 +80,7 @@ bool Question::met(const Gfid& gfid) const {
   return met_anything_ || has(met_gfids_, gfid);
 }
 
-bool Question::met(const NameOf& name) const {
+bool Question::met(const NameIn& name) const {
   // A change of which not everything is known hits what is behind its names, no other names: but it is rare.
   return met_anything_ || has(met_names_, hash_of(name));
 }

@@ -7,26 +7,19 @@
 #pragma once
 #include <boost/container/static_vector.hpp>
 #include <boost/intrusive/list.hpp>
-#include <string_view>
 #include <vector>
 
-#include "base/gfid.h"
+#include "core-volume/layer/name_in.h"
 
 namespace polder {
 
 class Flights;
 
-struct NameOf {
-  Gfid directory;
-  std::string_view name;
-  bool operator==(const NameOf&) const = default;
-};
-
 /// A change on its way. Names and gfids are of what it touches, as far as is known.
 class OwnChange : public boost::intrusive::list_base_hook<> {
  public:
   using Gfids = boost::container::static_vector<Gfid, 4>;
-  using Names = boost::container::static_vector<NameOf, 2>;
+  using Names = boost::container::static_vector<NameIn, 2>;
 
   /// `blind`: what else it touches is not known.
   OwnChange(Flights& flights, Gfids gfids, Names names, bool blind);
@@ -66,7 +59,7 @@ class Question : public boost::intrusive::list_base_hook<> {
 
   /// Whether a change of ours touched it meanwhile.
   bool met(const Gfid& gfid) const;
-  bool met(const NameOf& name) const;
+  bool met(const NameIn& name) const;
 
  private:
   friend class Flights;

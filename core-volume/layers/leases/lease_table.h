@@ -17,12 +17,12 @@
 #include <memory>
 #include <optional>
 #include <set>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
 #include "core-volume/layer/leases.h"
+#include "core-volume/layer/name_in.h"
 
 namespace polder {
 
@@ -38,18 +38,12 @@ struct LeaseOptions {
 /// One change on its way, in the frame of its coroutine. What it touches is known from the start or added
 /// while it waits.
 struct RunningChange : boost::intrusive::list_base_hook<> {
-  struct Name {
-    Gfid parent;
-    std::string_view name;
-    bool resolve = false;  // the object behind it changes, too
-    bool operator==(const Name& other) const { return parent == other.parent && name == other.name; }
-  };
   using Gfids = boost::container::static_vector<Gfid, 4>;
 
   std::uint32_t session = 0;
   std::uint64_t connection = 0;  // of the session; filled in by LeaseTable::begin()
   Gfids gfids;
-  boost::container::static_vector<Name, 2> names;
+  boost::container::static_vector<NameIn, 2> names;
   bool everything = false;  // any object may be touched, as far as is known yet
   bool recalled = false;    // somebody had a lease
 };

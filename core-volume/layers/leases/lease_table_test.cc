@@ -290,9 +290,9 @@ TEST_F(LeaseTableTest, OthersTakePartWhileTheyHaveLeasesOrWantedOneLately) {
 
 TEST_F(LeaseTableTest, OnlyAnEarlierChangeMakesANameBusy) {
   auto first = change(1, kFile), second = change(2, kFile);
-  first.names.push_back({kFile, "a", true});
-  second.names.push_back({kFile, "b", true});
-  second.names.push_back({kFile, "a", true});
+  first.names.push_back({kFile, "a"});
+  second.names.push_back({kFile, "b"});
+  second.names.push_back({kFile, "a"});
   table.begin(first);
   table.begin(second);
   EXPECT_FALSE(table.name_is_busy(first));

@@ -23,10 +23,10 @@ RunningChange of_object(const OpContext& ctx, const Gfid& gfid) {
   return change;
 }
 
-/// `object`: what is behind the name changes, too.
+/// `object`: what is behind the name changes, too; until it is known that may be anything.
 RunningChange of_name(const OpContext& ctx, const Gfid& parent, std::string_view name, bool object) {
   auto change = of_object(ctx, parent);
-  change.names.push_back({parent, name, object});
+  change.names.push_back({parent, name});
   change.everything = object;
   return change;
 }
@@ -122,18 +122,17 @@ Task<Result<void>> LeasesLayer::admit(const OpContext& ctx, RunningChange& chang
     if (!waited) co_return waited;
   }
   if (!table_.others_take_part(change.session)) co_return Result<void>();
-  if (!change.names.empty()) {
+  if (change.everything && !change.names.empty()) {
     CO_TRY(co_await find_objects(ctx, change));
   }
   co_return co_await recall(change);
 }
 
-/// Until they are known, `change` counts as one that may touch anything.
+/// Those behind its names.
 Task<Result<void>> LeasesLayer::find_objects(const OpContext& ctx, RunningChange& change) {
   OpContext inside = ctx;
   inside.leases = nullptr;
   for (const auto& name : change.names) {
-    if (!name.resolve) continue;
     auto attr = co_await below_->lookup(inside, name.parent, name.name);
     if (attr) {
       add(change.gfids, attr->gfid);
@@ -204,7 +203,7 @@ Task<Result<void>> LeasesLayer::rename(const OpContext& ctx, Gfid from_parent, s
                                        Gfid to_parent, std::string_view to_name, unsigned flags) {
   auto change = of_name(ctx, from_parent, from_name, true);
   add(change.gfids, to_parent);
-  change.names.push_back({to_parent, to_name, true});
+  change.names.push_back({to_parent, to_name});
   return changing(ctx, std::move(change),
                   below_->rename(ctx, from_parent, from_name, to_parent, to_name, flags));
 }

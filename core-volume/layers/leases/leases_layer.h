@@ -8,8 +8,7 @@
 //   is given any lease until the change has ended. Changes of one name run one after another, so what was
 //   found behind it is what will be changed.
 // - Waiting is bounded: an answer is one message, sent at once; without it a lease ends by time, about a
-// second
-//   after its holder was heard last. Nobody waits for an operation of a client.
+//   second after its holder was heard last. Nobody waits for an operation of a client.
 // - replay (geo-replication) may touch anything: everything of the others is recalled.
 // - After a start, changes wait until leases that an earlier process may have granted have ended, or their
 //   holders are back.
@@ -77,7 +76,6 @@ class LeasesLayer final : public PassThroughLayer, public LeaseKeeper {
   Task<Result<void>> replay(const OpContext& ctx, std::span<const Record> records) override;
 
  private:
-  using Name = RunningChange::Name;
   class Running;
 
   template <typename T>
