@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tools/mount/mounted_volume.h"
 
+#include <malloc.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -108,6 +109,10 @@ class Mount {
     }
     std::optional<CacheLayer> cache;
     if (request_.leases) cache.emplace(client, client);
+    options.forgotten = [&cache] {
+      if (cache) cache->clear();
+      malloc_trim(0);
+    };
     FileOps& volume = cache ? static_cast<FileOps&>(*cache) : client;
     FuseServer server(volume, &client, *clock_, options);
     CO_TRY(server.mount());

@@ -35,6 +35,8 @@ class CacheLayer final : public PassThroughLayer {
     std::size_t names = 0;
   };
   Stats stats() const;
+  /// Forgets everything; it is asked for again when it is needed.
+  void clear() { nodes_.clear(); }
 
   Task<Result<FileAttr>> lookup(const OpContext& ctx, Gfid parent, std::string_view name) override;
   Task<Result<FileAttr>> getattr(const OpContext& ctx, Gfid gfid) override;

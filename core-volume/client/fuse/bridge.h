@@ -34,6 +34,7 @@ class Bridge {
   Task<void> rename(Request request, NodeId from, std::string from_name, NodeId to, std::string to_name,
                     unsigned flags);
   void forget(NodeId node, std::uint64_t lookups) { inodes_.forget(node, lookups); }
+  void forgot();  // after a message of them
 
   // Attributes (ops_attributes.cc).
   Task<void> getattr(Request request, NodeId node);
@@ -126,6 +127,7 @@ class Bridge {
   Clock& clock_;
   const FuseOptions& options_;
   InodeTable inodes_;
+  std::size_t known_before_ = 0;  // objects, at the most since forgot() did something
   std::unordered_map<std::uint64_t, OpenFile> files_;
   std::uint64_t next_file_ = 1;
   std::unordered_map<NodeId, Directory> directories_;

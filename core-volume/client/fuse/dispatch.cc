@@ -77,11 +77,13 @@ void on_lookup(fuse_req_t raw, fuse_ino_t parent, const char* name) {
 
 void on_forget(fuse_req_t raw, fuse_ino_t node, std::uint64_t lookups) {
   dispatch_of(raw).bridge.forget(node, lookups);
+  dispatch_of(raw).bridge.forgot();
   fuse_reply_none(raw);
 }
 
 void on_forget_multi(fuse_req_t raw, std::size_t count, fuse_forget_data* forgets) {
   for (std::size_t i = 0; i < count; ++i) dispatch_of(raw).bridge.forget(forgets[i].ino, forgets[i].nlookup);
+  dispatch_of(raw).bridge.forgot();
   fuse_reply_none(raw);
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,7 +25,10 @@ struct FuseOptions {
   Gfid root = Gfid::root();       // a directory of the volume
   std::chrono::nanoseconds attribute_timeout = std::chrono::seconds(1);
   std::chrono::nanoseconds entry_timeout = std::chrono::seconds(1);
-  AttributeSource* attributes = nullptr;      // saves questions; outlives the server
+  AttributeSource* attributes = nullptr;  // saves questions; outlives the server
+  /// The kernel has let go of most of what it knew (a large tree is gone, or memory is short): what is
+  /// remembered for it elsewhere may go, too. Called on the loop thread, not inside an operation.
+  std::function<void()> forgotten = [] {};
   bool invalidate_attributes_at_open = true;  // off only to show in a test what it is for
 };
 

@@ -37,7 +37,7 @@ NodeId InodeTable::remember(Gfid gfid) {
   std::uint32_t index;
   if (free_.empty()) {
     index = static_cast<std::uint32_t>(inodes_.size());
-    inodes_.emplace_back();
+    inodes_.emplace_back().generation = first_generation_;
   } else {
     index = free_.back();
     free_.pop_back();
@@ -63,6 +63,16 @@ void InodeTable::forget(NodeId node, std::uint64_t lookups) {
   *inode = Inode{};
   inode->generation = next_generation;
   free_.push_back(static_cast<std::uint32_t>(node));
+}
+
+void InodeTable::shrink() {
+  while (inodes_.size() > kRootNode + 1 && inodes_.back().lookups == 0) {
+    first_generation_ = std::max(first_generation_, inodes_.back().generation);
+    inodes_.pop_back();
+  }
+  std::erase_if(free_, [this](std::uint32_t index) { return index >= inodes_.size(); });
+  free_.shrink_to_fit();
+  by_gfid_.rehash(0);
 }
 
 Inode* InodeTable::find(NodeId node) {

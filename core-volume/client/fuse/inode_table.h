@@ -54,6 +54,8 @@ class InodeTable {
   NodeId remember(Gfid gfid);
   /// Takes look-ups back; frees the entry at 0. More than there are is the kernel's error: counted as all.
   void forget(NodeId node, std::uint64_t lookups);
+  /// Gives memory of what was forgotten back, as far as it lies behind all that is known.
+  void shrink();
   /// Null when the kernel does not (any longer) know the object. Good until the next forget.
   Inode* find(NodeId node);
   /// 0 when unknown.
@@ -81,6 +83,7 @@ class InodeTable {
 
   std::deque<Inode> inodes_;  // a deque: references stay while it grows
   std::vector<std::uint32_t> free_;
+  std::uint32_t first_generation_ = 0;  // of an index that was never used, or was given back by shrink()
   std::unordered_map<Gfid, std::uint32_t> by_gfid_;
   std::unordered_map<std::uint64_t, NodeId> directories_;  // by Inode::place
   std::uint64_t lookups_ = 0;

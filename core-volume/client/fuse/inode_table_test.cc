@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 namespace polder {
 namespace {
 
@@ -47,6 +49,24 @@ TEST(InodeTable, a_used_index_comes_back_as_another_node) {
   EXPECT_NE(first, second);
   EXPECT_EQ(table.find(first), nullptr);
   EXPECT_EQ(table.find(second)->open_files, 0u) << "state of the former use leaked";
+}
+
+TEST(InodeTable, a_table_that_shrank_gives_no_node_twice) {
+  InodeTable table(Gfid::root());
+  std::set<NodeId> given;
+  for (int round = 0; round < 3; ++round) {
+    for (std::uint8_t n = 2; n < 50; ++n) EXPECT_TRUE(given.insert(table.remember(gfid_of(n))).second);
+    const NodeId kept = table.node_of(gfid_of(20));
+    for (NodeId node : table.all())
+      if (node != kept) table.forget(node, 1);
+    table.shrink();
+    ASSERT_NE(table.find(kept), nullptr);
+    EXPECT_EQ(table.find(kept)->gfid, gfid_of(20));
+    for (NodeId node : given)
+      if (node != kept && node != kRootNode) EXPECT_EQ(table.find(node), nullptr);
+    table.forget(kept, 1);
+    table.shrink();
+  }
 }
 
 TEST(InodeTable, too_many_forgets_and_unknown_nodes_do_no_harm) {

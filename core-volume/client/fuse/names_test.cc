@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <thread>
 
@@ -327,6 +328,19 @@ TEST(FuseNames, the_kernel_takes_every_lookup_back) {
   EXPECT_TRUE(eventually([&] { return volume.stats().lookups == 0; })) << volume.stats().lookups;
   EXPECT_EQ(volume.stats().objects, 0U);
   EXPECT_EQ(volume.stats().open_files, 0U);
+}
+
+TEST(FuseNames, when_the_kernel_lets_go_of_a_large_tree_memory_is_given_back) {
+  std::atomic<int> told = 0;
+  TestVolume volume({.forgotten = [&] { ++told; }});
+  const auto file = [&](int i) { return volume.path("f" + std::to_string(i)); };
+  for (int i = 0; i < 4'200; ++i) ASSERT_EQ(errno_of(mknod(file(i).c_str(), S_IFREG | 0644, 0)), 0);
+  for (int i = 0; i < 2000; ++i) unlink(file(i).c_str());
+  EXPECT_EQ(told, 0) << "half of it is still known";
+  for (int i = 2000; i < 4'200; ++i) unlink(file(i).c_str());
+  EXPECT_TRUE(eventually([&] { return told == 1 && volume.stats().objects == 0; })) << told;
+  write_file(file(1), "still works");
+  EXPECT_EQ(read_file(file(1)), "still works");
 }
 
 }  // namespace

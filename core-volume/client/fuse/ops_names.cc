@@ -147,6 +147,16 @@ Task<void> Bridge::rename(Request request, NodeId from, std::string from_name, N
   done ? request.ok() : request.fail(done.error());
 }
 
+void Bridge::forgot() {
+  constexpr std::size_t kMany = 4096, kMost = 4;
+  const std::size_t known = inodes_.size();
+  if (known > known_before_) known_before_ = known;
+  if (known_before_ < kMany || known > known_before_ / kMost) return;
+  known_before_ = known;
+  inodes_.shrink();
+  options_.forgotten();
+}
+
 void Bridge::changed_here(NodeId node) {
   // The kernel made the change through us and drops its attributes of the object by itself.
   if (Inode* inode = inodes_.find(node)) inode->attr_until = std::chrono::nanoseconds(0);

@@ -99,6 +99,7 @@ struct TestVolume::Impl {
     fuse.attribute_timeout = fuse.entry_timeout = options.timeout;
     fuse.attributes = feeds.back().get();
     fuse.invalidate_attributes_at_open = options.attributes_at_open;
+    fuse.forgotten = options.forgotten;
     InvalidationSource* source = options.invalidations ? feeds.back().get() : nullptr;
     mount->server = std::make_unique<FuseServer>(*mount->feeding, source, *clock, fuse);
     const auto mounted = mount->server->mount();

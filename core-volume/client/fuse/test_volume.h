@@ -21,6 +21,7 @@ class TestVolume {
     std::shared_ptr<Hook> hook = {};                             // around every operation of every mount
     bool attributes_at_open = true;
     unsigned long mount_flags = 0;
+    std::function<void()> forgotten = [] {};
   };
 
   TestVolume();
