@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <span>
 
 #include "core-volume/layer/file_attr.h"
 
@@ -43,8 +44,9 @@ class LeaseSource {
 class LeaseHolder {
  public:
   virtual ~LeaseHolder() = default;
-  /// Told in order with the answers that grant. Answered by LeaseKeeper::answered() with `number` or more.
-  virtual void recall(const Gfid& gfid, std::uint64_t number) = 0;
+  /// One message, in order with the answers that grant. Answered by LeaseKeeper::answered() with `number` or
+  /// more. A nil gfid: everything.
+  virtual void recall(std::span<const Gfid> gfids, std::uint64_t number) = 0;
   /// Boot time of its last request. Its leases end lease_term() after it at the latest.
   virtual std::chrono::nanoseconds heard_at() const = 0;
 };

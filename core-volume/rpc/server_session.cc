@@ -309,12 +309,14 @@ void RpcSession::send_changes() {
   }
 }
 
-void RpcSession::recall(const Gfid& gfid, std::uint64_t recall) {
+void RpcSession::recall(std::span<const Gfid> gfids, std::uint64_t number) {
   if (!connection_) return;
   wire::Notify notify;
-  auto* one = notify.add_recalls();
-  if (!gfid.is_nil()) put(one->mutable_gfid(), gfid);
-  one->set_number(recall);
+  for (const auto& gfid : gfids) {
+    auto* one = notify.add_recalls();
+    if (!gfid.is_nil()) put(one->mutable_gfid(), gfid);
+    one->set_number(number);
+  }
   connection_->send(header(RpcFrame::kNotify, 0), notify);
 }
 

@@ -80,7 +80,7 @@ class RpcSession : public std::enable_shared_from_this<RpcSession>, public Lease
   nanoseconds detached_at{};  // boot time
   void heard(nanoseconds at) { heard_at_ = at; }
 
-  void recall(const Gfid& gfid, std::uint64_t number) override;
+  void recall(std::span<const Gfid> gfids, std::uint64_t number) override;
   nanoseconds heard_at() const override { return heard_at_; }
 
   /// The client's view at reconnection: which replies it still needs, and whose callers gave up.

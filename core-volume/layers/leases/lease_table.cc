@@ -25,7 +25,7 @@ struct LeaseTable::Session {
   nanoseconds heard_at{};         // when there is no holder to ask
   nanoseconds wanted_at = nanoseconds::min();
   std::uint64_t recalls_sent = 0;
-  boost::intrusive::list<Entry> held;      // oldest first
+  boost::intrusive::list<Entry> held;      // first whose last grant is the oldest
   boost::intrusive::list<Entry> recalled;  // in the order of the recalls
   std::size_t count() const { return held.size() + recalled.size(); }
   /// Whether somebody else changed something, or this session did on an older connection.
@@ -109,8 +109,13 @@ bool LeaseTable::grant(std::uint32_t number, const Gfid& gfid, std::uint64_t mar
   session->wanted_at = clock_.boot_time();
   if (changed_since(*session, gfid, mark) || is_cooling(gfid)) return false;
   auto [begin, end] = entries_.equal_range(gfid);
-  for (auto at = begin; at != end; ++at)
-    if (&at->second.session == session) return at->second.recall == 0;
+  for (auto at = begin; at != end; ++at) {
+    auto& entry = at->second;
+    if (&entry.session != session) continue;
+    if (entry.recall == 0)
+      session->held.splice(session->held.end(), session->held, session->held.iterator_to(entry));
+    return entry.recall == 0;
+  }
   if (!make_room(*session)) return false;
   auto at = entries_.emplace(std::piecewise_construct, std::forward_as_tuple(gfid),
                              std::forward_as_tuple(gfid, *session));
@@ -137,10 +142,19 @@ bool LeaseTable::changed_since(const Session& session, const Gfid& gfid, std::ui
 /// The oldest give way to new ones, once their holder has answered.
 bool LeaseTable::make_room(Session& session) {
   if (session.count() < options_.leases_per_session_max && entries_.size() < options_.leases_max) return true;
-  if (session.recalled.empty())
-    for (std::size_t i = 0; i < kRoomAtOnce && !session.held.empty(); ++i)
-      recall_one(session, session.held.front());
+  if (session.recalled.empty() && !session.held.empty()) recall_oldest(session);
   return false;
+}
+
+/// With one message: a client that works through many files would have to read one for each.
+void LeaseTable::recall_oldest(Session& session) {
+  boost::container::static_vector<Gfid, kRoomAtOnce> gfids;
+  for (const auto& entry : session.held) {
+    if (gfids.size() == kRoomAtOnce) break;
+    gfids.push_back(entry.gfid);
+  }
+  const auto number = send_recall(session, gfids);
+  for (std::size_t i = 0; i < gfids.size(); ++i) set_recalled(session.held.front(), number);
 }
 
 bool LeaseTable::is_cooling(const Gfid& gfid) {
@@ -195,18 +209,23 @@ bool LeaseTable::others_take_part(std::uint32_t number) const {
   });
 }
 
-std::uint64_t LeaseTable::send_recall(Session& session, const Gfid& gfid) {
-  ++numbers_.recalls;
+std::uint64_t LeaseTable::send_recall(Session& session, std::span<const Gfid> gfids) {
+  numbers_.recalls += gfids.size();
   const auto number = ++session.recalls_sent;
   // Without a connection there is nobody to tell: it drops everything before it comes back.
-  if (session.holder) session.holder->recall(gfid, number);
+  if (session.holder) session.holder->recall(gfids, number);
   return number;
 }
 
 void LeaseTable::recall_one(Session& session, Entry& entry) {
   if (entry.recall != 0) return;
+  set_recalled(entry, send_recall(session, {&entry.gfid, 1}));
+}
+
+void LeaseTable::set_recalled(Entry& entry, std::uint64_t number) {
+  auto& session = entry.session;
   entry.ends_at = ends_at(session);
-  entry.recall = send_recall(session, entry.gfid);
+  entry.recall = number;
   session.held.erase(session.held.iterator_to(entry));
   session.recalled.push_back(entry);
 }
@@ -214,7 +233,8 @@ void LeaseTable::recall_one(Session& session, Entry& entry) {
 void LeaseTable::recall_all(Session& session) {
   if (session.held.empty()) return;
   const auto end = ends_at(session);
-  const auto number = send_recall(session, Gfid{});
+  const Gfid everything;
+  const auto number = send_recall(session, {&everything, 1});
   for (auto& entry : session.held) {
     entry.ends_at = end;
     entry.recall = number;

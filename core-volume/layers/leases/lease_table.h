@@ -17,6 +17,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -109,9 +110,11 @@ class LeaseTable {
   bool is_cooling(const Gfid& gfid);
   void cool(const Gfid& gfid);
   bool make_room(Session& session);
+  void recall_oldest(Session& session);
   void recall_one(Session& session, Entry& entry);
   void recall_all(Session& session);
-  std::uint64_t send_recall(Session& session, const Gfid& gfid);
+  std::uint64_t send_recall(Session& session, std::span<const Gfid> gfids);
+  void set_recalled(Entry& entry, std::uint64_t number);
   nanoseconds ends_at(const Session& session) const;
   void erase(Entry& entry);
   void erase_all(Session& session);

@@ -16,13 +16,15 @@ const Gfid kOther{{0, 0, 8}};
 class Holder : public LeaseHolder {
  public:
   explicit Holder(Clock& clock) : clock_(clock) { heard(); }
-  void recall(const Gfid& gfid, std::uint64_t number) override {
-    recalls.push_back(gfid);
+  void recall(std::span<const Gfid> gfids, std::uint64_t number) override {
+    ++messages;
+    recalls.insert(recalls.end(), gfids.begin(), gfids.end());
     last = number;
   }
   nanoseconds heard_at() const override { return heard_at_; }
   void heard() { heard_at_ = clock_.boot_time(); }
 
+  int messages = 0;
   std::vector<Gfid> recalls;
   std::uint64_t last = 0;
 
@@ -227,6 +229,17 @@ TEST_F(LeaseTableTest, TheOldestMakeRoomWhenTheyHaveBeenGivenBack) {
   table.answered(1, one.last);
   EXPECT_TRUE(grant(1, kFile));
   EXPECT_TRUE(grant(2, kFile));
+}
+
+TEST_F(LeaseTableTest, TheOldestAreRecalledWithOneMessageThoseThatWereAskedForAgainLast) {
+  for (std::uint8_t i = 1; i <= 3; ++i) ASSERT_TRUE(grant(1, Gfid{{1, i}}));
+  ASSERT_TRUE(grant(1, Gfid{{1, 1}}));
+  EXPECT_FALSE(grant(1, kFile));
+  EXPECT_EQ(one.messages, 1);
+  EXPECT_EQ(one.recalls, (std::vector{Gfid{{1, 2}}, Gfid{{1, 3}}, Gfid{{1, 1}}}));
+  EXPECT_EQ(table.numbers().recalls, 3u);
+  table.answered(1, one.last);
+  EXPECT_EQ(table.numbers().leases, 0u);
 }
 
 TEST_F(LeaseTableTest, ChangesThatNobodyAskedForAreToldLate) {

@@ -73,8 +73,8 @@ class Holder : public LeaseHolder {
       : clock_(clock), layer_(layer), session_(session) {
     layer.attached(session, *this);
   }
-  void recall(const Gfid& gfid, std::uint64_t number) override {
-    recalls.push_back(gfid);
+  void recall(std::span<const Gfid> gfids, std::uint64_t number) override {
+    recalls.insert(recalls.end(), gfids.begin(), gfids.end());
     last = number;
   }
   nanoseconds heard_at() const override { return clock_.boot_time(); }
