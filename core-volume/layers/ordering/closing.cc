@@ -68,6 +68,10 @@ bool OrderingLayer::can_close(const TxTable::Decision& decision) const {
 
 Task<Result<void>> OrderingLayer::close_decisions() {
   if (closing_held_) co_return Result<void>();
+  if (closing_.index != 0) {
+    if (closing_.index > journal_.stable_index()) co_return Result<void>();
+    forget_closed(std::exchange(closing_, {}));
+  }
   auto& decisions = transactions_.decisions;
   auto below = transactions_.leading.empty() ? UINT64_MAX : *transactions_.leading.begin();
   auto last = decisions.begin();
@@ -78,15 +82,21 @@ Task<Result<void>> OrderingLayer::close_decisions() {
   record.tx.phase = TxPhase::kDecided;
   record.tx.id = {set(), std::prev(last)->first + 1};
   CO_TRY(co_await log_only(record));
-  transactions_.closed_index = record.index;
-  const auto closed = record.tx.id.number;
-  decisions.erase(decisions.begin(), decisions.lower_bound(closed));
-  transactions_.forget(set(), closed);
+  closing_ = {record.index, record.tx.id.number};
+  co_return Result<void>();
+}
+
+/// The record is stable: before that a power loss would make the decisions open again, and a set that had
+/// forgotten its part would do it once more, over what came later.
+void OrderingLayer::forget_closed(const Closing& closing) {
+  auto& decisions = transactions_.decisions;
+  transactions_.closed_index = closing.index;
+  decisions.erase(decisions.begin(), decisions.lower_bound(closing.below));
+  transactions_.forget(set(), closing.below);
   for (auto other : placement_->sets()) {
     auto* peer = other == set() ? nullptr : peers_->peer(other);
-    if (peer) peer->closed(set(), closed);
+    if (peer) peer->closed(set(), closing.below);
   }
-  co_return Result<void>();
 }
 
 /// Now and then: what a start would not need may be dropped from the log.

@@ -298,6 +298,12 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Task<void> redeliver();
   bool can_close(const TxTable::Decision& decision) const;
   Task<Result<void>> close_decisions();
+  /// A kTxClosed of this set.
+  struct Closing {
+    std::uint64_t index = 0;  // 0: none
+    std::uint64_t below = 0;
+  };
+  void forget_closed(const Closing& closing);
   Task<Result<void>> move_transaction_cursor();
   Result<void> load_transactions();
   void note_transaction(const Record& record);
@@ -350,6 +356,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::unordered_map<std::uint32_t, std::uint64_t> session_index_;  // last record of each session
   std::vector<std::pair<TxId, Keys>> restored_locks_;               // of a start
   bool closing_held_ = false;
+  Closing closing_;  // not known to be stable
   std::uint64_t transaction_cursor_ = 0;
   TaskGroup background_{"ordering"};
 
