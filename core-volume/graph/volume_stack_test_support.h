@@ -58,12 +58,15 @@ class SimVolume : public BrickNode {
     disk.kill();
     disks.kill();
   }
-  /// And the power goes: what was not synced is lost as `seed` likes.
+  /// And the power goes: what was not synced is lost as `seed` likes, on each disk by itself.
   void lose_power(std::uint64_t seed) {
     disk.freeze();
+    disks.freeze();
     (void)loop.run_until_done(stack->stop());
     stack.reset();
     disk.crash(seed);
+    if (!disk_each_) return;
+    for (const auto& [set, brick] : config.bricks) disk_of(set).crash(seed * config.bricks.size() + set);
   }
   /// What is wrong with the volume, when it has had the time to settle. With nothing open.
   std::vector<std::string> problems() {

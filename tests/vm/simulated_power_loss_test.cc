@@ -44,7 +44,7 @@ TEST_P(SimulatedPowerLossTest, WhatWasSyncedIsThere) {
   std::size_t certain = 0;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
-    SimVolume node(GetParam(), GetParam() == 1 ? Spread::kDirs : Spread::kFiles, seed);
+    SimVolume node(GetParam(), GetParam() == 1 ? Spread::kDirs : Spread::kFiles, seed, GetParam() > 1);
     configure(node);
     History history(kClients);
     Clients all;

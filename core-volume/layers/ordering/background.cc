@@ -40,6 +40,7 @@ Task<Result<void>> OrderingLayer::stop() {
 
 /// Nothing stays un-synced for much longer than the interval, though nobody asks for it.
 Task<void> OrderingLayer::sync_loop() {
+  auto executor = co_await asio::this_coro::executor;
   while (true) {
     while (!dirty_) {
       auto waited = co_await appended_.wait();
@@ -50,6 +51,7 @@ Task<void> OrderingLayer::sync_loop() {
     dirty_ = false;
     auto synced = co_await on_worker(seams_.workers, [&] { return journal_.sync(); });
     if (!synced) log::error("log of brick {}: {}", store_.path(), synced.error().message());
+    if (!kept_until_.empty()) background_.spawn(executor, reap_replaced());  // it may wait, this may not
   }
 }
 

@@ -134,10 +134,12 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::carry_out(const OpContext& 
   std::optional<FileAttr> attr;
   for (auto other : others)
     if (!only_removes(record, *placement_, other)) co_await deliver(record, other, attr);
-  const auto victim = record.kind == RecordKind::kRename ? record.displaced : record.gfid;
-  const bool open = !victim.is_nil() && opens_.is_open(victim);
+  const bool is_rename = record.kind == RecordKind::kRename;
+  const auto victim = is_rename ? record.displaced : record.gfid;
+  const bool replaced = is_rename && record.last_link && store_.owns(victim);  // as in apply_echo()
+  const bool keep = replaced || (!victim.is_nil() && opens_.is_open(victim));
   auto applied =
-      co_await on_worker(short_work_, [&] { return apply_appended(record, {.keep_object = open}); });
+      co_await on_worker(short_work_, [&] { return apply_appended(record, {.keep_object = keep}); });
   crash_point("tx/after-apply");
   for (auto other : others)
     if (only_removes(record, *placement_, other)) co_await deliver(record, other, attr);
@@ -148,7 +150,8 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::carry_out(const OpContext& 
   finish(ctx, record);
   let_go(record.tx.id);  // the tree's lock, if this set keeps it
   led.show();
-  if (record.last_link && open) co_await orphaned(victim);
+  if (replaced) kept_until_[victim] = record.index;
+  if (record.last_link && keep) co_await orphaned(victim);
   if (!applied) co_return std::move(applied).error().set_maybe_applied();
   co_return attr;
 }

@@ -56,12 +56,24 @@ Task<void> OrderingLayer::reap_if_orphan(Gfid gfid) {
 /// Removes an orphan unless somebody has it open, or may come back for it after a restart of the daemon.
 Task<Result<void>> OrderingLayer::reap(Gfid gfid) {
   if (seams_.clock.boot_time() < grace_end_) co_return Result<void>();  // reap_after_grace() will
+  if (auto kept = kept_until_.find(gfid); kept != kept_until_.end()) {
+    if (kept->second > journal_.stable_index()) co_return Result<void>();  // reap_replaced() will
+    kept_until_.erase(kept);
+  }
   Keys keys{object_key(gfid, KeyLocks::Mode::kExclusive), reaping_key(KeyLocks::Mode::kShared)};
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (opens_.is_open(gfid) || !orphans_.contains(gfid)) co_return Result<void>();
   auto reaped = co_await on_worker(short_work_, [&] { return store_.reap(gfid); });
   if (reaped) orphans_.erase(gfid);
   co_return reaped;
+}
+
+/// After the log was synced.
+Task<void> OrderingLayer::reap_replaced() {
+  std::vector<Gfid> stable;
+  for (const auto& [gfid, index] : kept_until_)
+    if (index <= journal_.stable_index()) stable.push_back(gfid);
+  for (const auto& gfid : stable) co_await reap_if_orphan(gfid);
 }
 
 Task<Result<KeyLocks::Guard>> OrderingLayer::hold_reaping() {

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -331,6 +332,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   /// An object lost its last name while it was open. Without its key held.
   Task<void> orphaned(Gfid gfid);
   Task<void> reap_if_orphan(Gfid gfid);
+  Task<void> reap_replaced();
 
   Seams& seams_;
   Journal& journal_;
@@ -346,7 +348,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   RetryTable retries_;
   NameHints hints_;
   std::function<void(const Invalidation&)> listener_;
-  std::set<Gfid> orphans_;  // without a name, kept for open handles or for the grace time
+  std::map<Gfid, std::uint64_t> kept_until_;  // replaced, by index of the record that must be stable first
+  std::set<Gfid> orphans_;                    // without a name, kept for open handles or for the grace time
   nanoseconds grace_end_{};
   Event appended_;
   TxTable transactions_;

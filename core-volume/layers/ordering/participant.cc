@@ -173,11 +173,15 @@ Task<Result<void>> OrderingLayer::apply_echo(const Record& decided) {
   echo.tx.phase = TxPhase::kEcho;
   echo.index = 0;
   echo.sequence = 0;
-  const auto victim = echo.kind == RecordKind::kRename ? echo.displaced : echo.gfid;
-  const bool open = !victim.is_nil() && opens_.is_open(victim);
+  const bool is_rename = echo.kind == RecordKind::kRename;
+  const auto victim = is_rename ? echo.displaced : echo.gfid;
+  // What was replaced stays until this log says so for certain: as long as none does, a power loss may give
+  // it its name back.
+  const bool replaced = is_rename && echo.last_link && store_.owns(victim);
+  const bool keep = replaced || (!victim.is_nil() && opens_.is_open(victim));
   CO_TRY(co_await on_worker(short_work_, [&]() -> Result<void> {
     echo.hlc = seams_.hlc.next();
-    return commit(echo, {.apply = {}, .hints = {.keep_object = open}, .undo = {}});
+    return commit(echo, {.apply = {}, .hints = {.keep_object = keep}, .undo = {}});
   }));
   crash_point("tx/after-echo");
   noted(echo.session, echo.index);
@@ -185,7 +189,8 @@ Task<Result<void>> OrderingLayer::apply_echo(const Record& decided) {
   tell(echo, echo.session);
   forget_hints(echo);
   const auto id = echo.tx.id;
-  const bool orphan = echo.last_link && open;
+  const bool orphan = echo.last_link && keep;
+  if (replaced) kept_until_[victim] = echo.index;
   transactions_.echoes.emplace(id, std::move(echo));
   let_go(id);
   held.release();
