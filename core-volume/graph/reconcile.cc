@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "core-volume/layers/store/survey.h"
 
@@ -101,8 +102,8 @@ class Reconcile {
 
   /// Whether the one who is named there is noted here, or the other way round.
   static bool contains(const std::vector<Named>& sorted, const EntryName& name, const Gfid& gfid) {
-    auto at = std::ranges::lower_bound(sorted, std::pair(name, gfid), {},
-                                       [](const Named& of) { return std::pair(of.name, of.gfid); });
+    auto at = std::ranges::lower_bound(sorted, std::tie(name, gfid), {},
+                                       [](const Named& of) { return std::tie(of.name, of.gfid); });
     return at != sorted.end() && at->name == name && at->gfid == gfid;
   }
 
