@@ -64,7 +64,10 @@ Task<void> OrderingLayer::maintain_loop() {
       const auto mark = data_sync_.mark();
       const auto checkpoint = journal_.checkpoint_index();
       auto done = journal_.maintain();
-      if (journal_.checkpoint_index() != checkpoint) data_sync_.everything_synced(mark);
+      if (journal_.checkpoint_index() != checkpoint) {
+        data_sync_.everything_synced(mark);
+        data_sync_.checkpoint_moved(mark);
+      }
       return done;
     });
     auto moved = co_await move_transaction_cursor();

@@ -10,10 +10,15 @@
 // The change announces itself before it looks whether anybody relied on the log, and an fsync relies on it
 // only when no change is announced: one of the two always sees the other.
 //
+// A removal that the disk has and the log has not: recovery makes the file again from its creation, and from
+// what the log has of its bytes. If some are missing since the checkpoint, synced or not, the file has to
+// stay until its removal is in the log for certain: log_lacks_bytes().
+//
 // Of a start nothing is known: recovery syncs the file system before anything is served, unless the brick was
 // closed in order, which syncs it too. Any thread.
 #pragma once
 #include <cstdint>
+#include <iterator>
 #include <mutex>
 #include <unordered_map>
 
@@ -49,16 +54,31 @@ class DataSync {
     auto& file = found->second;
     if (file.unlogged <= plan.mark) file.unlogged = 0;
     if (file.relied <= plan.mark) file.relied = 0;
-    if (file.unlogged == 0 && file.relied == 0) files_.erase(found);
+    if (file.is_done()) files_.erase(found);
   }
 
   /// The whole file system was synced, after mark().
   void everything_synced(std::uint64_t mark) {
     std::lock_guard lock(mutex_);
-    std::erase_if(files_, [mark](const auto& file) {
-      return file.second.unlogged <= mark && file.second.relied <= mark;
+    for_each_file([mark](File& file) {
+      if (file.unlogged <= mark) file.unlogged = 0;
+      if (file.relied <= mark) file.relied = 0;
     });
     if (overflow_ <= mark) overflow_ = 0;
+  }
+  /// Recovery will begin behind all changes that had ended at mark().
+  void checkpoint_moved(std::uint64_t mark) {
+    std::lock_guard lock(mutex_);
+    for_each_file([mark](File& file) {
+      if (file.missing <= mark) file.missing = 0;
+    });
+    if (overflow_missing_ <= mark) overflow_missing_ = 0;
+  }
+  /// Made again from the log, the file would not be whole.
+  bool log_lacks_bytes(const Gfid& gfid) const {
+    std::lock_guard lock(mutex_);
+    auto found = files_.find(gfid);
+    return found == files_.end() ? overflow_missing_ != 0 : found->second.missing != 0;
   }
   std::uint64_t mark() const {
     std::lock_guard lock(mutex_);
@@ -87,23 +107,35 @@ class DataSync {
   struct File {
     std::uint64_t unlogged = 0;  // mark of the last change; 0: none since the file was synced
     std::uint64_t relied = 0;    // mark of the last fsync that was the log's alone; 0: none since
+    std::uint64_t missing = 0;   // mark of the last unlogged change; 0: none since the checkpoint
+
+    bool is_done() const { return unlogged == 0 && relied == 0 && missing == 0; }
   };
 
+  /// And forgets those of which there is nothing left to know.
+  template <typename Change>
+  void for_each_file(Change change) {
+    for (auto at = files_.begin(); at != files_.end();) {
+      change(at->second);
+      at = at->second.is_done() ? files_.erase(at) : std::next(at);
+    }
+  }
   /// Null: there is no room, and all files that are not known count as changed.
   File* note(const Gfid& gfid) {
     auto found = files_.find(gfid);
     if (found == files_.end() && files_.size() >= kFilesMax) {
-      overflow_ = ++mark_;
+      overflow_ = overflow_missing_ = ++mark_;
       return nullptr;
     }
     auto& file = files_[gfid];
-    file.unlogged = ++mark_;
+    file.unlogged = file.missing = ++mark_;
     return &file;
   }
 
   mutable std::mutex mutex_;
   std::uint64_t mark_ = 0;
   std::uint64_t overflow_ = 0;  // mark of the last change that there was no room for
+  std::uint64_t overflow_missing_ = 0;
   std::unordered_map<Gfid, File> files_;
 };
 

@@ -137,7 +137,7 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::carry_out(const OpContext& 
   const bool is_rename = record.kind == RecordKind::kRename;
   const auto victim = is_rename ? record.displaced : record.gfid;
   const bool replaced = is_rename && record.last_link && store_.owns(victim);  // as in apply_echo()
-  const bool keep = replaced || (!victim.is_nil() && opens_.is_open(victim));
+  const bool keep = replaced || must_stay(victim);
   auto applied =
       co_await on_worker(short_work_, [&] { return apply_appended(record, {.keep_object = keep}); });
   crash_point("tx/after-apply");
@@ -151,7 +151,7 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::carry_out(const OpContext& 
   let_go(record.tx.id);  // the tree's lock, if this set keeps it
   led.show();
   if (replaced) kept_until_[victim] = record.index;
-  if (record.last_link && keep) co_await orphaned(victim);
+  if (record.last_link && keep) co_await orphaned(victim, record.index);
   if (!applied) co_return std::move(applied).error().set_maybe_applied();
   co_return attr;
 }

@@ -62,7 +62,7 @@ struct OrderingLayer::Removal {
   EntryName entry;
   bool directory;
   NameHints::Hint hint;         // what the name is thought to show; its key is held
-  bool open = false;            // that object is
+  bool keep = false;            // that object stays for now: it is open, or the log lacks bytes of it
   bool wrong = false;           // the name shows something else: `hint` says what
   std::uint32_t elsewhere = 0;  // type of the object, which is on another set
 };
@@ -79,7 +79,7 @@ Task<Result<void>> OrderingLayer::remove(const OpContext& ctx, Gfid parent, std:
       keys.push_back(object_key(removal.hint.gfid, KeyLocks::Mode::kExclusive));
     CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
     if (done_before(ctx)) co_return Result<void>();
-    removal.open = opens_.is_open(removal.hint.gfid);
+    removal.keep = must_stay(removal.hint.gfid);
     removal.wrong = false;
     Record record;
     auto removed = co_await on_worker(short_work_, [&] { return remove_on_worker(ctx, removal, record); });
@@ -94,7 +94,7 @@ Task<Result<void>> OrderingLayer::remove(const OpContext& ctx, Gfid parent, std:
     finish(ctx, record);
     hints_.forget(removal.entry);
     held.release();
-    if (record.index != 0 && record.last_link && removal.open) co_await orphaned(record.gfid);
+    if (record.index != 0 && record.last_link && removal.keep) co_await orphaned(record.gfid, record.index);
     co_return removed;
   }
 }
@@ -119,7 +119,7 @@ Result<void> OrderingLayer::remove_on_worker(const OpContext& ctx, Removal& remo
   record = begin(ctx, RecordKind::kUnlink, victim.gfid);
   record.name = removal.entry;
   record.last_link = victim.nlink == 1;
-  return commit(record, {.apply = {}, .hints = {.keep_object = removal.open}, .undo = {}});
+  return commit(record, {.apply = {}, .hints = {.keep_object = removal.keep}, .undo = {}});
 }
 
 // --- of objects on other sets

@@ -41,8 +41,13 @@ Task<Result<void>> OrderingLayer::end_session(const OpContext& ctx) {
   co_return Result<void>();
 }
 
-Task<void> OrderingLayer::orphaned(Gfid gfid) {
+bool OrderingLayer::must_stay(const Gfid& gfid) const {
+  return !gfid.is_nil() && (opens_.is_open(gfid) || data_sync_.log_lacks_bytes(gfid));
+}
+
+Task<void> OrderingLayer::orphaned(Gfid gfid, std::uint64_t removed_by) {
   orphans_.insert(gfid);
+  if (data_sync_.log_lacks_bytes(gfid)) kept_until_[gfid] = removed_by;
   // Its last handle may have gone while the name did, when it was no orphan yet.
   if (!opens_.is_open(gfid)) co_await reap_if_orphan(gfid);
 }

@@ -330,7 +330,11 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Task<void> reap_after_grace();
   Task<Result<void>> reap(Gfid gfid);
   /// An object lost its last name while it was open. Without its key held.
-  Task<void> orphaned(Gfid gfid);
+  /// `removed_by`: index of the record that took it.
+  Task<void> orphaned(Gfid gfid, std::uint64_t removed_by);
+  /// Whether the object outlives its last name: somebody has it open, or a power loss that undoes the removal
+  /// would need it.
+  bool must_stay(const Gfid& gfid) const;
   Task<void> reap_if_orphan(Gfid gfid);
   Task<void> reap_replaced();
 
@@ -348,7 +352,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   RetryTable retries_;
   NameHints hints_;
   std::function<void(const Invalidation&)> listener_;
-  std::map<Gfid, std::uint64_t> kept_until_;  // replaced, by index of the record that must be stable first
+  std::map<Gfid, std::uint64_t> kept_until_;  // removed, by index of the record that must be stable first
   std::set<Gfid> orphans_;                    // without a name, kept for open handles or for the grace time
   nanoseconds grace_end_{};
   Event appended_;

@@ -178,7 +178,7 @@ Task<Result<void>> OrderingLayer::apply_echo(const Record& decided) {
   // What was replaced stays until this log says so for certain: as long as none does, a power loss may give
   // it its name back.
   const bool replaced = is_rename && echo.last_link && store_.owns(victim);
-  const bool keep = replaced || (!victim.is_nil() && opens_.is_open(victim));
+  const bool keep = replaced || must_stay(victim);
   CO_TRY(co_await on_worker(short_work_, [&]() -> Result<void> {
     echo.hlc = seams_.hlc.next();
     return commit(echo, {.apply = {}, .hints = {.keep_object = keep}, .undo = {}});
@@ -190,11 +190,12 @@ Task<Result<void>> OrderingLayer::apply_echo(const Record& decided) {
   forget_hints(echo);
   const auto id = echo.tx.id;
   const bool orphan = echo.last_link && keep;
-  if (replaced) kept_until_[victim] = echo.index;
+  const auto index = echo.index;
+  if (replaced) kept_until_[victim] = index;
   transactions_.echoes.emplace(id, std::move(echo));
   let_go(id);
   held.release();
-  if (orphan) co_await orphaned(victim);
+  if (orphan) co_await orphaned(victim, index);
   co_return Result<void>();
 }
 

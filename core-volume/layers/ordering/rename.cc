@@ -18,9 +18,9 @@ struct OrderingLayer::Renaming {
   EntryName from, to;
   unsigned flags;
   NameHints::Hint source, target;  // thought to be there; nil: free
-  bool target_open = false;
-  bool wrong = false;   // the hints were, and are right now
-  bool across = false;  // other sets have a part in it
+  bool keep_target = false;        // for now: it is open, or the log lacks bytes of it
+  bool wrong = false;              // the hints were, and are right now
+  bool across = false;             // other sets have a part in it
 
   bool moves_directory() const { return from.parent != to.parent && (source.directory || target.directory); }
 };
@@ -47,7 +47,7 @@ Task<Result<void>> OrderingLayer::rename(const OpContext& ctx, Gfid from_parent,
   while (true) {
     CO_TRY(auto held, co_await locks_.lock(keys_of(renaming)));
     if (done_before(ctx)) co_return Result<void>();
-    renaming.target_open = opens_.is_open(renaming.target.gfid);
+    renaming.keep_target = must_stay(renaming.target.gfid);
     renaming.wrong = false;
     Record record;
     auto renamed = co_await on_worker(short_work_, [&] { return rename_on_worker(ctx, renaming, record); });
@@ -62,7 +62,8 @@ Task<Result<void>> OrderingLayer::rename(const OpContext& ctx, Gfid from_parent,
       hints_.learn(renaming.from, record.exchange ? renaming.target : NameHints::Hint{});
     }
     held.release();
-    if (record.index != 0 && record.last_link && renaming.target_open) co_await orphaned(record.displaced);
+    if (record.index != 0 && record.last_link && renaming.keep_target)
+      co_await orphaned(record.displaced, record.index);
     co_return renamed;
   }
 }
@@ -108,7 +109,7 @@ Result<void> OrderingLayer::rename_on_worker(const OpContext& ctx, Renaming& ren
     undo->to = renaming.from;
   }
   return commit(record,
-                {.apply = {}, .hints = {.keep_object = renaming.target_open}, .undo = std::move(undo)});
+                {.apply = {}, .hints = {.keep_object = renaming.keep_target}, .undo = std::move(undo)});
 }
 
 Result<RenameFacts> OrderingLayer::rename_facts(const Renaming& renaming, const FileAttr& source,

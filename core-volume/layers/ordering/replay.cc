@@ -45,7 +45,7 @@ Task<Result<void>> OrderingLayer::replay(const OpContext& ctx, std::span<const R
     std::vector<ApplyHints> hints;
     for (const auto& record : copies) {
       auto victim = record.kind == RecordKind::kRename ? record.displaced : record.gfid;
-      hints.push_back({.keep_object = opens_.is_open(victim)});
+      hints.push_back({.keep_object = must_stay(victim)});
     }
     auto replayed = co_await on_worker(seams_.workers, [&] { return replay_on_worker(copies, hints); });
     held.release();
@@ -53,7 +53,8 @@ Task<Result<void>> OrderingLayer::replay(const OpContext& ctx, std::span<const R
       const auto& record = copies[i];
       finish(ctx, record);
       bool orphan = record.index != 0 && record.last_link && hints[i].keep_object;
-      if (orphan) co_await orphaned(record.kind == RecordKind::kRename ? record.displaced : record.gfid);
+      const auto& victim = record.kind == RecordKind::kRename ? record.displaced : record.gfid;
+      if (orphan) co_await orphaned(victim, record.index);
     }
     if (!replayed) co_return replayed;
   }
