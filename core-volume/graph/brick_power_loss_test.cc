@@ -71,6 +71,27 @@ TEST(BrickPowerLoss, ASyncedFileThatWasRemovedIsWholeOrGone) {
   });
 }
 
+/// The same after a start that knows of the large write only what the log says.
+TEST(BrickPowerLoss, ASyncedFileThatWasRemovedAfterARestartIsWholeOrGone) {
+  const std::string bytes(10'000, 'x');
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    SCOPED_TRACE(seed);
+    SimBrick node;
+    Client before(node);
+    auto file = before.file(kRoot, "name");
+    before.put(file, 0, bytes);
+    must(before.fsync(file));
+    node.kill();
+    node.start();
+    Client c(node);
+    must(c.unlink(kRoot, "name"));
+    node.lose_power(seed);
+    node.start();
+    auto there = c.lookup(kRoot, "name");
+    if (there) ASSERT_EQ(c.content(there->gfid), bytes);
+  }
+}
+
 TEST(BrickPowerLoss, ASyncedFileThatWasReplacedIsWhole) {
   const std::string bytes(10'000, 'x');
   with_many_losses([&](Client& c) {

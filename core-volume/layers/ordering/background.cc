@@ -66,7 +66,7 @@ Task<void> OrderingLayer::maintain_loop() {
       auto done = journal_.maintain();
       if (journal_.checkpoint_index() != checkpoint) {
         data_sync_.everything_synced(mark);
-        data_sync_.checkpoint_moved(mark);
+        data_sync_.checkpoint_moved(journal_.checkpoint_index());
       }
       return done;
     });

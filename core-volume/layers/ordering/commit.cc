@@ -126,7 +126,7 @@ Result<void> OrderingLayer::commit(Record& record, const Applying& how) {
   auto apply = [&] { return how.apply ? how.apply(record) : store_.apply(record, how.hints); };
   auto applied = apply();
   if (!applied && made_room(record, applied.error())) applied = apply();
-  if (unlogged) data_sync_.end_unlogged(record.gfid);
+  if (unlogged) data_sync_.end_unlogged(record.gfid, record.index);
   if (!applied) return undo(record, how, std::move(applied).error());
   crash_point("ordering/after-apply");
   auto noted = journal_.applied(record.index);

@@ -11,12 +11,13 @@
 // only when no change is announced: one of the two always sees the other.
 //
 // A removal that the disk has and the log has not: recovery makes the file again from its creation, and from
-// what the log has of its bytes. If some are missing since the checkpoint, synced or not, the file has to
-// stay until its removal is in the log for certain: log_lacks_bytes().
+// what the log has of its bytes. If some are missing in the records behind the checkpoint, synced or not, the
+// file has to stay until its removal is in the log for certain: log_lacks_bytes().
 //
 // Of a start nothing is known: recovery syncs the file system before anything is served, unless the brick was
-// closed in order, which syncs it too. Any thread.
+// closed in order, which syncs it too; and every file may have bytes that the log lacks. Any thread.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <iterator>
 #include <mutex>
@@ -66,19 +67,25 @@ class DataSync {
     });
     if (overflow_ <= mark) overflow_ = 0;
   }
-  /// Recovery will begin behind all changes that had ended at mark().
-  void checkpoint_moved(std::uint64_t mark) {
+  /// Recovery will begin behind this record.
+  void checkpoint_moved(std::uint64_t index) {
     std::lock_guard lock(mutex_);
-    for_each_file([mark](File& file) {
-      if (file.missing <= mark) file.missing = 0;
+    for_each_file([index](File& file) {
+      if (file.missing <= index) file.missing = 0;
     });
-    if (overflow_missing_ <= mark) overflow_missing_ = 0;
+    if (any_missing_ <= index) any_missing_ = 0;
   }
-  /// Made again from the log, the file would not be whole.
+  /// At a start, of the log's last record: which files the records up to it change is not known.
+  void began_at(std::uint64_t index) {
+    std::lock_guard lock(mutex_);
+    any_missing_ = index;
+  }
+  /// Made again from the log, the file would not be whole. While nothing changes the file.
   bool log_lacks_bytes(const Gfid& gfid) const {
     std::lock_guard lock(mutex_);
+    if (any_missing_ != 0) return true;
     auto found = files_.find(gfid);
-    return found == files_.end() ? overflow_missing_ != 0 : found->second.missing != 0;
+    return found != files_.end() && found->second.missing != 0;
   }
   std::uint64_t mark() const {
     std::lock_guard lock(mutex_);
@@ -97,17 +104,19 @@ class DataSync {
     if (auto* file = note(gfid)) return {file->relied != 0, mark_};
     return {};
   }
-  /// It has ended, whatever came of it.
-  void end_unlogged(const Gfid& gfid) {
+  /// It has ended, whatever came of it. `index`: of its record.
+  void end_unlogged(const Gfid& gfid, std::uint64_t index) {
     std::lock_guard lock(mutex_);
-    note(gfid);
+    auto* file = note(gfid);
+    auto& missing = file ? file->missing : any_missing_;
+    missing = std::max(missing, index);
   }
 
  private:
   struct File {
     std::uint64_t unlogged = 0;  // mark of the last change; 0: none since the file was synced
     std::uint64_t relied = 0;    // mark of the last fsync that was the log's alone; 0: none since
-    std::uint64_t missing = 0;   // mark of the last unlogged change; 0: none since the checkpoint
+    std::uint64_t missing = 0;   // index of the last unlogged change; 0: none behind the checkpoint
 
     bool is_done() const { return unlogged == 0 && relied == 0 && missing == 0; }
   };
@@ -124,18 +133,18 @@ class DataSync {
   File* note(const Gfid& gfid) {
     auto found = files_.find(gfid);
     if (found == files_.end() && files_.size() >= kFilesMax) {
-      overflow_ = overflow_missing_ = ++mark_;
+      overflow_ = ++mark_;
       return nullptr;
     }
     auto& file = files_[gfid];
-    file.unlogged = file.missing = ++mark_;
+    file.unlogged = ++mark_;
     return &file;
   }
 
   mutable std::mutex mutex_;
   std::uint64_t mark_ = 0;
-  std::uint64_t overflow_ = 0;  // mark of the last change that there was no room for
-  std::uint64_t overflow_missing_ = 0;
+  std::uint64_t overflow_ = 0;     // mark of the last change that there was no room for
+  std::uint64_t any_missing_ = 0;  // the same as File::missing, of files that are not known
   std::unordered_map<Gfid, File> files_;
 };
 

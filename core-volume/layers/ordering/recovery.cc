@@ -106,6 +106,7 @@ Result<void> OrderingLayer::recover() {
   if (!store_.was_clean() || !records.empty()) {
     TRY(store_.syncfs());
   }
+  if (journal_.appended_index() > journal_.checkpoint_index()) data_sync_.began_at(journal_.appended_index());
   TRY(store_.remember_boot());
   TRY(load_transactions());
   return load_retries(recovery);
