@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "core-volume/layer/file_attr.h"
@@ -27,6 +28,8 @@ struct LeaseAsk {
   /// Of changes of names: their directories' attributes, afterwards.
   std::array<FileAttr, 2> directories;
   unsigned directories_known = 0;
+  /// Of rename: what the new name showed afterwards, if the server could tell.
+  std::optional<FileAttr> moved;
 };
 
 /// The client's end.

@@ -22,6 +22,8 @@ void ClientLink::prolong_leases(const RpcCall& call) {
 void ClientLink::tell_leases(const RpcCall& call) {
   if (call.resent || !call.sent) return;
   if (!leases_ended_ && call.recalls_before == recalls_) call.leases->granted = call.reply.leases();
+  if (call.request.has_rename() && call.reply.has_attr())
+    if (auto attr = attr_from(call.reply.attr())) call.leases->moved = *attr;
   for (const auto& directory : call.reply.directories()) {
     auto& known = call.leases->directories_known;
     auto attr = attr_from(directory);

@@ -128,12 +128,20 @@ Done serve_rmdir(RpcServing& s) {
   co_return Result<void>();
 }
 
+/// What was moved, which is looked at next more often than not. No answer is no error here either.
+Task<void> add_moved(RpcServing& s, Gfid to, const std::string& name) {
+  if (!s.request.wants_lease()) co_return;
+  auto attr = co_await ops_of(s).lookup(s.ctx, to, name);
+  if (attr) answer(s, *attr);
+}
+
 Done serve_rename(RpcServing& s) {
   const auto& op = s.request.rename();
   const auto from = gfid_from(op.from_parent()), to = gfid_from(op.to_parent());
   CO_TRY(co_await ops_of(s).rename(s.ctx, from, op.from_name(), to, op.to_name(), op.flags()));
   co_await add_directory(s, from);
   if (to != from) co_await add_directory(s, to);
+  co_await add_moved(s, to, op.to_name());
   co_return Result<void>();
 }
 

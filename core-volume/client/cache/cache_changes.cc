@@ -242,7 +242,10 @@ Task<Result<void>> CacheLayer::rename(const OpContext& ctx, Gfid from_parent, st
       !changing.change().blind() && source.state == State::kPresent && source.gfid != target.gfid;
   if (!renamed || !plain) co_return renamed;
   const bool exchanged = (flags & RENAME_EXCHANGE) != 0;
-  changing.settle({.names = {exchanged ? target : kAbsentName, present(source.gfid)}});
+  const auto& moved = changing.ask().moved;
+  const bool told = moved && moved->gfid == source.gfid;
+  changing.settle({.object = told ? &*moved : nullptr,
+                   .names = {exchanged ? target : kAbsentName, present(source.gfid)}});
   co_return renamed;
 }
 
