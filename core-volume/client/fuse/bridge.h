@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -17,6 +18,8 @@
 namespace polder {
 
 struct FuseOptions;
+
+constexpr std::string_view kCapability = "security.capability";
 
 class Bridge {
  public:
@@ -38,7 +41,8 @@ class Bridge {
 
   // Attributes (ops_attributes.cc).
   Task<void> getattr(Request request, NodeId node);
-  Task<void> setattr(Request request, NodeId node, SetAttr change);
+  /// `set_ids`, here and below: whoever asks takes set-user-id and set-group-id bits away (privileges.cc).
+  Task<void> setattr(Request request, NodeId node, SetAttr change, bool set_ids);
   Task<void> readlink(Request request, NodeId node);
   Task<void> getxattr(Request request, NodeId node, std::string key, std::size_t asked_bytes);
   Task<void> listxattr(Request request, NodeId node, std::size_t asked_bytes);
@@ -51,13 +55,14 @@ class Bridge {
                      bool with_attributes);
 
   // Files (ops_files.cc).
-  Task<void> create(Request request, NodeId parent, std::string name, NewObject object, int flags);
-  Task<void> open(Request request, NodeId node, int flags);
+  Task<void> create(Request request, NodeId parent, std::string name, NewObject object, int flags,
+                    bool set_ids);
+  Task<void> open(Request request, NodeId node, int flags, bool set_ids);
   Task<void> release(Request request, NodeId node, fuse_file_info file);
   Task<void> read(Request request, NodeId node, std::uint64_t file, std::uint64_t offset,
                   std::uint32_t length);
   Task<void> write(Request request, NodeId node, std::uint64_t file, std::uint64_t offset, Buffer data,
-                   bool append);
+                   bool append, bool set_ids);
   Task<void> fsync(Request request, NodeId node, bool data_only);
   Task<void> fallocate(Request request, NodeId node, int mode, std::uint64_t offset, std::uint64_t length);
   Task<void> seek(Request request, NodeId node, std::uint64_t offset, int whence);
@@ -87,6 +92,8 @@ class Bridge {
   std::unique_ptr<Invalidator> invalidator;
   /// Starts what must be done though nobody waits for it any more. Set by the server, too.
   std::function<void(Task<void>)> background;
+  /// The kernel leaves it to us to take privileges away from files that change. Set by the server, too.
+  bool takes_privileges = false;
 
  private:
   struct OpenFile {
@@ -114,13 +121,23 @@ class Bridge {
   fuse_file_info remember_file(Inode& inode, const Opened& opened, int flags);
   Task<void> forget_file(const OpContext& context, NodeId node, std::uint64_t file);
   Task<bool> opened_usable(const OpContext& context, NodeId node, const Opened& opened, int flags);
-  Task<void> drop_privileges(const OpContext& context, NodeId node, const OpenFile& file);
   Task<void> unlock(const OpContext& context, NodeId node, Gfid gfid, FileLock::Kind kind,
                     std::uint64_t owner);
   bool take_lock_owner(NodeId node, std::uint64_t owner);
   struct Unlocking;
   Task<void> unlock_and_tell(OpContext context, NodeId node, Gfid gfid, std::uint64_t owner,
                              std::shared_ptr<Unlocking> unlocking);
+  void no_capability(NodeId node, std::chrono::nanoseconds asked_at);
+
+  // privileges.cc
+  bool may_have_capability(const Inode& inode) const;
+  /// Whether drop_privileges() has something to do.
+  bool may_have_privileges(NodeId node, bool set_ids);
+  Task<Result<void>> drop_privileges(const OpContext& context, NodeId node, Gfid gfid, bool set_ids);
+  Task<Result<void>> drop_capability(const OpContext& context, NodeId node, Gfid gfid);
+  Task<Result<void>> take_privileges(const Request& request, NodeId node, Gfid gfid, SetAttr& change,
+                                     bool set_ids);
+  Task<void> drop_privileges_of_opened(const OpContext& context, NodeId node, Opened& opened, bool set_ids);
   Task<void> drop_set_group_id(const Request& request, Gfid gfid);
 
   FileOps& volume_;

@@ -2,6 +2,7 @@
 // Each callback copies what libfuse lends it for the time of the call and starts one coroutine.
 #include "core-volume/client/fuse/dispatch.h"
 
+#include <linux/fuse.h>
 #include <sys/file.h>
 #include <sys/sysmacros.h>
 
@@ -71,6 +72,14 @@ NewObject new_object(fuse_req_t raw, mode_t mode, dev_t device = 0) {
           .rdev_minor = minor(device)};
 }
 
+/// What libfuse does not pass on: the body of the message that is being dispatched.
+template <typename Body>
+Body body_of(fuse_req_t raw) {
+  Body body;
+  std::memcpy(&body, dispatch_of(raw).received.data() + sizeof(fuse_in_header), sizeof body);
+  return body;
+}
+
 void on_lookup(fuse_req_t raw, fuse_ino_t parent, const char* name) {
   start(raw, &Bridge::lookup, parent, std::string(name));
 }
@@ -114,7 +123,8 @@ void on_setattr(fuse_req_t raw, fuse_ino_t node, struct stat* st, int to_set, fu
   // "Now" comes with a time as well; the leader's clock is the one that counts.
   if ((change.fields & SetAttr::kAtimeNow) != 0) change.fields &= ~std::uint32_t{SetAttr::kAtime};
   if ((change.fields & SetAttr::kMtimeNow) != 0) change.fields &= ~std::uint32_t{SetAttr::kMtime};
-  start(raw, &Bridge::setattr, node, change);
+  const bool set_ids = (body_of<fuse_setattr_in>(raw).valid & FATTR_KILL_SUIDGID) != 0;
+  start(raw, &Bridge::setattr, node, change, set_ids);
 }
 
 void on_readlink(fuse_req_t raw, fuse_ino_t node) {
@@ -151,12 +161,14 @@ void on_link(fuse_req_t raw, fuse_ino_t node, fuse_ino_t parent, const char* nam
 }
 
 void on_create(fuse_req_t raw, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* file) {
+  const bool set_ids = (body_of<fuse_create_in>(raw).open_flags & FUSE_OPEN_KILL_SUIDGID) != 0;
   start(raw, &Bridge::create, parent, std::string(name), new_object(raw, S_IFREG | (mode & 07777U)),
-        file->flags);
+        file->flags, set_ids);
 }
 
 void on_open(fuse_req_t raw, fuse_ino_t node, fuse_file_info* file) {
-  start(raw, &Bridge::open, node, file->flags);
+  const bool set_ids = (body_of<fuse_open_in>(raw).open_flags & FUSE_OPEN_KILL_SUIDGID) != 0;
+  start(raw, &Bridge::open, node, file->flags, set_ids);
 }
 
 void on_read(fuse_req_t raw, fuse_ino_t node, std::size_t size, off_t offset, fuse_file_info* file) {
@@ -167,6 +179,7 @@ void on_read(fuse_req_t raw, fuse_ino_t node, std::size_t size, off_t offset, fu
 void on_write(fuse_req_t raw, fuse_ino_t node, const char* bytes, std::size_t size, off_t offset,
               fuse_file_info* file) {
   Dispatch& dispatch = dispatch_of(raw);
+  const bool set_ids = (body_of<fuse_write_in>(raw).write_flags & FUSE_WRITE_KILL_SUIDGID) != 0;
   Buffer data;
   if (size < kCopyMax_bytes) {
     data = Buffer::copy_of(std::string_view(bytes, size));
@@ -177,7 +190,8 @@ void on_write(fuse_req_t raw, fuse_ino_t node, const char* bytes, std::size_t si
   }
   // Pages of a shared mapping, written back: they have their place, whatever the flags of some handle say.
   const bool append = (file->flags & O_APPEND) != 0 && !file->writepage;
-  start(raw, &Bridge::write, node, file->fh, static_cast<std::uint64_t>(offset), std::move(data), append);
+  start(raw, &Bridge::write, node, file->fh, static_cast<std::uint64_t>(offset), std::move(data), append,
+        set_ids);
 }
 
 void on_flush(fuse_req_t raw, fuse_ino_t node, fuse_file_info* file) {
@@ -285,8 +299,8 @@ void on_init(void*, fuse_conn_info* kernel) {
                                FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_ACL |
                                FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
                                FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS;
-  // Not wanted, among libfuse's defaults: HANDLE_KILLPRIV (the kernel is to ask for what must be removed) and
-  // splicing (pages of a pipe could change after they were acknowledged).
+  // Not wanted, among libfuse's defaults: HANDLE_KILLPRIV (its second version is, which libfuse 3.14 does not
+  // know: fuse_server.cc) and splicing (pages of a pipe could change after they were acknowledged).
   kernel->want = kernel->capable & kWanted;
   kernel->max_write = kTransferMax_bytes;
   kernel->max_background = 64;

@@ -16,6 +16,7 @@ struct Dispatch {
   const boost::asio::any_io_executor& executor;
   Buffer& received;            // the message that is being dispatched
   bool received_kept = false;  // its bytes went on to the volume: do not receive into it again
+  bool starting = false;       // that is INIT
   bool refusing = false;       // the mount ends: answer ENOTCONN
   std::uint64_t requests = 0;
 };

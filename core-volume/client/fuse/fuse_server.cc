@@ -2,9 +2,13 @@
 #include "core-volume/client/fuse/fuse_server.h"
 
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+#include <cstring>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
@@ -35,6 +39,28 @@ Error mount_error(int code, const FuseOptions& options) {
     default:
       return Error(code).with("mount {} at {}", options.source, options.mountpoint);
   }
+}
+
+/// Asks for FUSE_HANDLE_KILLPRIV_V2, which libfuse 3.14 has no name for, in its answer to INIT.
+bool take_over_privileges(const fuse_init_in& asked, iovec* parts, int count) {
+  if ((asked.flags & FUSE_HANDLE_KILLPRIV_V2) == 0 || count < 2) return false;
+  if (parts[1].iov_len < offsetof(fuse_init_out, max_background)) return false;
+  static_cast<fuse_init_out*>(parts[1].iov_base)->flags |= FUSE_HANDLE_KILLPRIV_V2;
+  return true;
+}
+
+ssize_t read_message(int fd, void* into, std::size_t size, void*) {
+  return read(fd, into, size);
+}
+
+ssize_t write_message(int fd, iovec* parts, int count, void* user) {
+  auto& dispatch = *static_cast<Dispatch*>(user);
+  if (dispatch.starting) {
+    fuse_init_in asked;
+    std::memcpy(&asked, dispatch.received.data() + sizeof(fuse_in_header), sizeof asked);
+    dispatch.bridge.takes_privileges = take_over_privileges(asked, parts, count);
+  }
+  return writev(fd, parts, count);
 }
 
 /// Which mount is at `path`: asked of the kernel alone, so that it works while nobody answers. 0: unknown.
@@ -115,7 +141,10 @@ Result<void> FuseServer::Impl::mount() {
     close(fd);
     return mount_error(code, options);
   }
-  fuse_session_mount(session, fmt::format("/dev/fd/{}", fd).c_str());  // takes the descriptor over
+  const fuse_custom_io io{
+      .writev = write_message, .read = read_message, .splice_receive = nullptr, .splice_send = nullptr};
+  if (const int failed = fuse_session_custom_io(session, &io, fd); failed != 0)  // takes the descriptor over
+    return Error(-failed).with("libfuse takes no descriptor");
   mount_id = mount_id_at(options.mountpoint);
   return {};
 }
@@ -144,6 +173,9 @@ bool FuseServer::Impl::receive_one() {
   fuse_buf message{};
   message.size = static_cast<std::size_t>(size);
   message.mem = received.writable().data();
+  fuse_in_header head;
+  std::memcpy(&head, message.mem, sizeof head);
+  dispatch.starting = head.opcode == FUSE_INIT;
   fuse_session_process_buf(session, &message);
   if (fuse_session_exited(session) != 0) ended = true;
   return !ended;

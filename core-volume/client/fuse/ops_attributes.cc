@@ -13,7 +13,6 @@ namespace polder {
 
 namespace {
 
-constexpr std::string_view kCapability = "security.capability";
 constexpr std::string_view kTrusted = "trusted.";
 
 }  // namespace
@@ -33,7 +32,7 @@ Task<void> Bridge::getattr(Request request, NodeId node) {
     request.fail(attr.error());
 }
 
-Task<void> Bridge::setattr(Request request, NodeId node, SetAttr change) {
+Task<void> Bridge::setattr(Request request, NodeId node, SetAttr change, bool set_ids) {
   const Gfid gfid = gfid_or_stale(request, node);
   if (gfid.is_nil()) co_return;
   // The kernel may ask for nothing at all (a flag that this mount does not use): then it wants the
@@ -41,6 +40,12 @@ Task<void> Bridge::setattr(Request request, NodeId node, SetAttr change) {
   if (change.fields == 0) {
     co_await getattr(std::move(request), node);
     co_return;
+  }
+  if (takes_privileges) {
+    if (auto taken = co_await take_privileges(request, node, gfid, change, set_ids); !taken) {
+      request.fail(taken.error());
+      co_return;
+    }
   }
   directories_.erase(node);
   auto attr = co_await volume_.setattr(request.context(), gfid, change);
@@ -61,14 +66,15 @@ Task<void> Bridge::readlink(Request request, NodeId node) {
     request.fail(target.error());
 }
 
-// The kernel asks for file capabilities before every write, to know whether the write must remove them.
-// "None" is remembered as long as attributes are: a capability set through another mount is seen as late as a
-// mode. And `ls -l` asks for the ACL of each file, whose attributes have just said that there is none.
+// The kernel asks for file capabilities before a write, to know whether the write must remove them (before
+// each one, or before the first one after it got the attributes: privileges.cc). "None" is remembered as long
+// as attributes are: a capability set through another mount is seen as late as a mode. And `ls -l` asks for
+// the ACL of each file, whose attributes have just said that there is none.
 bool Bridge::getxattr_now(Request& request, NodeId node, std::string_view key) {
   const Inode* inode = inodes_.find(node);
   if (inode == nullptr) return false;
   const auto now = clock_.boot_time();
-  const bool absent = inode->plain_until > now || (key == kCapability && inode->no_capability_until > now);
+  const bool absent = key == kCapability ? !may_have_capability(*inode) : inode->plain_until > now;
   if (absent) request.fail(ENODATA);
   return absent;
 }
@@ -97,10 +103,12 @@ Task<void> Bridge::getxattr(Request request, NodeId node, std::string key, std::
     request.xattr(*value, asked_bytes);
     co_return;
   }
-  Inode* inode = inodes_.find(node);
-  if (is_capability && value.error().is(ENODATA) && inode != nullptr)
-    inode->no_capability_until = asked_at + options_.attribute_timeout;
+  if (is_capability && value.error().is(ENODATA)) no_capability(node, asked_at);
   request.fail(value.error());
+}
+
+void Bridge::no_capability(NodeId node, std::chrono::nanoseconds asked_at) {
+  if (Inode* inode = inodes_.find(node)) inode->no_capability_until = asked_at + options_.attribute_timeout;
 }
 
 Task<void> Bridge::listxattr(Request request, NodeId node, std::size_t asked_bytes) {
@@ -132,21 +140,6 @@ Task<void> Bridge::setxattr(Request request, NodeId node, std::string key, std::
   xattrs_change(node);
   changed_here(node);
   done ? request.ok() : request.fail(done.error());
-}
-
-// Whoever sets the ACL of a file of a group that is not theirs takes its set-group-id bit away. The kernel's
-// own file systems do that; FUSE leaves it to us.
-Task<void> Bridge::drop_set_group_id(const Request& request, Gfid gfid) {
-  const OpContext context = request.context();
-  if (context.uid == 0) co_return;
-  auto attr = co_await volume_.getattr(context, gfid);
-  if (!attr || !S_ISREG(attr->mode) || (attr->mode & S_ISGID) == 0 || request.is_in_group(attr->gid))
-    co_return;
-  SetAttr change;
-  change.fields = SetAttr::kMode;
-  change.mode = attr->mode & 07777 & ~static_cast<std::uint32_t>(S_ISGID);
-  auto done = co_await volume_.setattr(context, gfid, change);
-  if (!done) log::warning("set-group-id bit of {}: {}", gfid.hex(), done.error().message());
 }
 
 Task<void> Bridge::removexattr(Request request, NodeId node, std::string key) {

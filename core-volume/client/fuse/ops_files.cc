@@ -56,7 +56,8 @@ Task<void> Bridge::forget_file(const OpContext& context, NodeId node, std::uint6
   if (!done) log::debug("release {}: {}", open.gfid.hex(), done.error().message());
 }
 
-Task<void> Bridge::create(Request request, NodeId parent, std::string name, NewObject object, int flags) {
+Task<void> Bridge::create(Request request, NodeId parent, std::string name, NewObject object, int flags,
+                          bool set_ids) {
   const Gfid directory = gfid_or_stale(request, parent);
   if (directory.is_nil()) co_return;
   const OpContext context = request.context();
@@ -69,8 +70,11 @@ Task<void> Bridge::create(Request request, NodeId parent, std::string name, NewO
     co_return;
   }
   const fuse_entry_param entry = remember(parent, name, opened->attr);
+  if (opened->created)
+    no_capability(entry.ino, asked_at);
+  else if ((flags & O_TRUNC) != 0 && takes_privileges)
+    co_await drop_privileges_of_opened(context, entry.ino, *opened, set_ids);
   Inode& inode = *inodes_.find(entry.ino);
-  if (opened->created) inode.no_capability_until = asked_at + options_.attribute_timeout;
   const fuse_file_info info = remember_file(inode, *opened, flags);
   if (request.created(entry, info)) co_return;
   co_await forget_file(context, entry.ino, info.fh);
@@ -99,7 +103,7 @@ Task<bool> Bridge::opened_usable(const OpContext& context, NodeId node, const Op
   co_return true;
 }
 
-Task<void> Bridge::open(Request request, NodeId node, int flags) {
+Task<void> Bridge::open(Request request, NodeId node, int flags, bool set_ids) {
   const Gfid gfid = gfid_or_stale(request, node);
   if (gfid.is_nil()) co_return;
   const OpContext context = request.context();
@@ -108,6 +112,8 @@ Task<void> Bridge::open(Request request, NodeId node, int flags) {
     request.fail(opened.error());
     co_return;
   }
+  if ((flags & O_TRUNC) != 0 && takes_privileges)
+    co_await drop_privileges_of_opened(context, node, *opened, set_ids);
   const bool usable = co_await opened_usable(context, node, *opened, flags);
   Inode* inode = inodes_.find(node);
   if (!usable || inode == nullptr) {
@@ -159,25 +165,8 @@ Task<void> Bridge::read(Request request, NodeId node, std::uint64_t file, std::u
     request.fail(data.error());
 }
 
-// A write that passes the page cache has lost its set-user-id bits before it comes here: the kernel asks for
-// that. For direct handles it does not.
-Task<void> Bridge::drop_privileges(const OpContext& context, NodeId node, const OpenFile& file) {
-  Inode* inode = inodes_.find(node);
-  if (!file.direct || inode == nullptr || context.uid == 0 || !S_ISREG(inode->mode)) co_return;
-  std::uint32_t bits = inode->mode & S_ISUID;
-  if ((inode->mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP)) bits |= S_ISGID;
-  if (bits == 0) co_return;
-  const Gfid gfid = file.gfid;
-  SetAttr change;
-  change.fields = SetAttr::kMode;
-  change.mode = inode->mode & 07777 & ~bits;
-  auto attr = co_await volume_.setattr(context, gfid, change);
-  inode = inodes_.find(node);
-  if (attr && inode != nullptr) inode->mode = attr->mode;
-}
-
 Task<void> Bridge::write(Request request, NodeId node, std::uint64_t file, std::uint64_t offset, Buffer data,
-                         bool append) {
+                         bool append, bool set_ids) {
   const Gfid gfid = gfid_or_stale(request, node);
   if (gfid.is_nil()) co_return;
   const auto found = files_.find(file);
@@ -186,7 +175,14 @@ Task<void> Bridge::write(Request request, NodeId node, std::uint64_t file, std::
     co_return;
   }
   const OpenFile open = found->second;
-  co_await drop_privileges(request.context(), node, open);
+  // Without that the kernel has asked already, unless the bytes do not pass its cache.
+  if (!takes_privileges) set_ids = open.direct && request.context().uid != 0;
+  if ((takes_privileges || open.direct) && may_have_privileges(node, set_ids)) {
+    if (auto dropped = co_await drop_privileges(request.context(), node, gfid, set_ids); !dropped) {
+      request.fail(dropped.error());
+      co_return;
+    }
+  }
   const std::size_t size = data.size();
   auto written =
       co_await volume_.write(request.context(), gfid, open.handle, offset, std::move(data), append);
@@ -211,6 +207,12 @@ Task<void> Bridge::fallocate(Request request, NodeId node, int mode, std::uint64
                              std::uint64_t length) {
   const Gfid gfid = gfid_or_stale(request, node);
   if (gfid.is_nil()) co_return;
+  // Of these the kernel does not say who must take what.
+  if (auto dropped = co_await drop_privileges(request.context(), node, gfid, request.context().uid != 0);
+      !dropped) {
+    request.fail(dropped.error());
+    co_return;
+  }
   auto done = co_await volume_.fallocate(request.context(), gfid, mode, offset, length);
   changed_here(node);
   done ? request.ok() : request.fail(done.error());
@@ -232,6 +234,11 @@ Task<void> Bridge::copy_range(Request request, NodeId from, std::uint64_t from_o
   if (source.is_nil()) co_return;
   const Gfid target = gfid_or_stale(request, to);
   if (target.is_nil()) co_return;
+  if (auto dropped = co_await drop_privileges(request.context(), to, target, request.context().uid != 0);
+      !dropped) {
+    request.fail(dropped.error());
+    co_return;
+  }
   // A caller loops over short copies; in between it can be interrupted. (The reply has 32 bits.)
   constexpr std::uint64_t kPieceMax_bytes = 256 << 20;
   auto copied = co_await volume_.copy_range(request.context(), source, from_offset, target, to_offset,

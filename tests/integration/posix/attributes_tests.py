@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Modes, owners, times, extended attributes, ACLs, statfs: what they say, and who may change them."""
 import errno
+import mmap
 import os
 import stat
 import subprocess
@@ -67,13 +68,40 @@ class Owners(PosixTest):
         self.assertEqual((os.lstat(self.path("l")).st_uid, os.stat(self.path("f")).st_uid), (USER, OTHER_USER))
 
     def test_writes_and_truncation_drop_setuid(self):
-        for change in (overwrite, cut, append):
+        for change in (overwrite, cut, append, overwrite_directly, empty, allocate):
             path = write_file(self.path("f"), b"program" * 1000)
             os.chown(path, USER, GROUP)
             os.chmod(path, 0o6777)
             self.as_user(change, path, uid=OTHER_USER, gid=OTHER_GROUP)
             self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o777, change.__name__)
             os.unlink(path)
+
+    def test_root_keeps_setuid_when_writing(self):
+        for change in (overwrite, cut, append, overwrite_directly, empty, allocate):
+            path = write_file(self.path("f"), b"program" * 1000)
+            os.chmod(path, 0o6777)
+            change(path)
+            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o6777, change.__name__)
+            os.unlink(path)
+
+    def test_changes_drop_capabilities(self):
+        for change in (overwrite, cut, append, overwrite_directly, empty, allocate, lambda path: os.chown(path, USER, -1)):
+            path = write_file(self.path("f"), b"program" * 1000)
+            overwrite(path)  # there is none, and the kernel may remember that
+            os.setxattr(path, "security.capability", CAPABILITY)
+            change(path)
+            self.assertFalse(has_capability(path), change.__name__)
+            os.unlink(path)
+
+    def test_changes_drop_what_the_other_mount_gave(self):
+        path = write_file(self.path("f"), b"program" * 1000)
+        fd = os.open(path, os.O_WRONLY)
+        os.write(fd, b"x")
+        os.setxattr(self.at_other("f"), "security.capability", CAPABILITY)
+        time.sleep(1.1)  # as long as attributes are believed
+        os.write(fd, b"x")
+        os.close(fd)
+        self.assertFalse(has_capability(self.at_other("f")))
 
     def test_large_ids(self):
         write_file(self.path("f"))
@@ -94,6 +122,34 @@ def append(path):
 
 def cut(path):
     os.truncate(path, 5)
+
+
+def overwrite_directly(path):
+    fd = os.open(path, os.O_WRONLY | os.O_DIRECT)
+    os.write(fd, mmap.mmap(-1, 4096))
+    os.close(fd)
+
+
+def empty(path):
+    os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
+
+
+def allocate(path):
+    fd = os.open(path, os.O_WRONLY)
+    os.posix_fallocate(fd, 0, 100000)
+    os.close(fd)
+
+
+CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # VFS_CAP_REVISION_2, effective, CAP_NET_BIND_SERVICE
+
+
+def has_capability(path):
+    try:
+        return bool(os.getxattr(path, "security.capability"))
+    except OSError as error:
+        if error.errno != errno.ENODATA:
+            raise
+        return False
 
 
 class Times(PosixTest):
