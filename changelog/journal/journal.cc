@@ -3,6 +3,7 @@
 #include "changelog/journal/journal.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/clock.h"
 #include "base/crash_point.h"
@@ -16,6 +17,7 @@ JournalImpl::~JournalImpl() {
   if (!opened_ || failed_) return;
   std::lock_guard lock(maintain_mutex_);
   auto closed = take_checkpoint(true);
+  if (closed) closed = cut_zeros();
   if (!closed) log::warning("close the changelog: {}", closed.error().message());
 }
 
@@ -63,6 +65,7 @@ Result<void> JournalImpl::write_record(const Record& record) {
   if (!written) {
     // What was written of it must go, or the next record would follow a torn one.
     auto undone = disk().truncate(active_->file.fd(), end);
+    if (undone) active_->zeroed_bytes = end;
     if (!undone || written.error().is(EIO)) failed_ = true;
     return std::move(written).with("append record {} to the changelog", record.index);
   }
@@ -96,9 +99,40 @@ Result<void> JournalImpl::sync_locked() {
   std::uint64_t upto;
   {
     std::lock_guard lock(append_mutex_);
+    put_zeros_ahead();
     upto = catalogue_->appended();
   }
   return sync_active(upto);
+}
+
+/// Syncing a file that has become longer costs a second wait, for the file system's own journal: twice the
+/// time of syncing bytes for which there was room. So somebody who syncs often gets room, and pays once for
+/// many records. Zeros, since only what was written before is room to all file systems. What a segment's end
+/// is does not change: recovery.cc. sync_mutex_ and append_mutex_ are held.
+void JournalImpl::put_zeros_ahead() {
+  static constexpr std::array<std::byte, 64 * 1024> kZeros{};
+  constexpr std::uint64_t kAheadBytes = 4 * kZeros.size();
+  const auto end = catalogue_->active_bytes();
+  const bool often = end - active_->synced_bytes < kZeros.size();
+  active_->synced_bytes = end;
+  auto from = std::max(end, active_->zeroed_bytes);
+  if (!often || from - end >= kZeros.size() || from >= options_.segment_bytes) return;
+  const auto upto = std::min(end + kAheadBytes, options_.segment_bytes);
+  while (from < upto) {
+    const auto size = std::min<std::uint64_t>(upto - from, kZeros.size());
+    active_->zeroed_bytes = from + size;  // or less, if there is no room: then all goes on without
+    if (!disk().pwrite(active_->file.fd(), ConstBytes(kZeros).first(size), from)) return;
+    from += size;
+  }
+}
+
+/// Both mutexes are held, or nobody else is there.
+Result<void> JournalImpl::cut_zeros() {
+  const auto end = catalogue_->active_bytes();
+  if (active_->zeroed_bytes <= end) return {};
+  TRY(disk().truncate(active_->file.fd(), end).with("cut the zeros off a changelog segment"));
+  active_->zeroed_bytes = end;
+  return {};
 }
 
 /// Everything before the active segment has been synced when it was sealed.
@@ -134,6 +168,7 @@ Result<void> JournalImpl::seal_if(const std::function<bool()>& wanted) {
     TRY(sync_locked());  // the bulk of it, while appends go on
     std::lock_guard append_lock(append_mutex_);
     TRY(check_usable());
+    TRY(cut_zeros());
     TRY(sync_active(catalogue_->appended()));
     first_index = catalogue_->active().first_index;
     TRY(seal_locked());

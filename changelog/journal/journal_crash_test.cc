@@ -91,11 +91,12 @@ TEST_F(JournalCrashTest, MoreThanFitsInFlightCanBeRedoneAfterAPowerLoss) {
   append(1);
 }
 
-TEST_F(JournalCrashTest, ATornTailIsCutAtEveryByte) {
-  open();
-  append(3);
-  end_process();
-  const std::string name = segment(1), whole = read_file(name);
+/// `zeros`: room that was behind the records.
+void expect_torn_tails_are_cut(JournalWorld& first, std::size_t zeros) {
+  first.open();
+  first.append(3);
+  first.end_process();
+  const std::string name = JournalWorld::segment(1), whole = first.read_file(name);
   std::vector<std::size_t> ends;  // of each record
   for (std::size_t n = 0, at = 128; n < 3; ++n) {
     std::uint32_t body;
@@ -107,14 +108,25 @@ TEST_F(JournalCrashTest, ATornTailIsCutAtEveryByte) {
     JournalWorld world;
     world.open();
     world.end_process();
-    world.write_file(name, whole.substr(0, size));
+    const auto torn = whole.substr(0, size) + std::string(zeros, 0);
+    world.write_file(name, torn);
     world.open();
-    auto complete =
-        static_cast<std::uint64_t>(std::ranges::count_if(ends, [&](auto end) { return end <= size; }));
+    const auto is_there = [&](std::size_t end) { return torn.substr(0, end) == whole.substr(0, end); };
+    const auto complete = static_cast<std::uint64_t>(std::ranges::count_if(ends, is_there));
     ASSERT_EQ(world.expect_all(), complete) << "size " << size;
     world.append(2, false);
     ASSERT_EQ(world.expect_all(), complete + 2);
   }
+}
+
+TEST_F(JournalCrashTest, ATornTailIsCutAtEveryByte) {
+  expect_torn_tails_are_cut(*this, 0);
+}
+
+TEST_F(JournalCrashTest, ATornTailInFrontOfZerosIsCutAtEveryByte) {
+  expect_torn_tails_are_cut(*this, 1);
+  JournalWorld other;
+  expect_torn_tails_are_cut(other, 300);
 }
 
 /// Damage in a segment must be reported, unless it looks like a record that was being written.
@@ -141,8 +153,8 @@ TEST_F(JournalCrashTest, EveryFlippedBitIsNoticed) {
   append(3);
   end_process();
   remove_file("applied");  // it also knows how long the log was; not here
-  const std::string name = segment(1), whole = read_file(name);
-  for (std::size_t bit = 0; bit < whole.size() * 8; ++bit) {
+  const std::string name = segment(1), records = read_file(name), whole = records + std::string(200, 0);
+  for (std::size_t bit = 0; bit < records.size() * 8; ++bit) {
     std::string bad = whole;
     bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ 1 << bit % 8);
     write_file(name, bad);

@@ -49,6 +49,8 @@ class JournalImpl final : public Journal {
     DiskFile file;
     SegmentHeader header;
     ContentHash hash;
+    std::uint64_t synced_bytes = 0;  // with sync_mutex_
+    std::uint64_t zeroed_bytes = 0;  // so far there are records or zeros; with append_mutex_
   };
 
   // Opening.
@@ -74,6 +76,8 @@ class JournalImpl final : public Journal {
   // Syncing and sealing. The caller of sync_locked and sync_active holds sync_mutex_.
   Result<void> sync_locked();
   Result<void> sync_active(std::uint64_t upto);
+  void put_zeros_ahead();
+  Result<void> cut_zeros();
   void tell_stable(std::uint64_t before);
   Result<void> seal_if(const std::function<bool()>& wanted);
   Result<void> seal_locked();

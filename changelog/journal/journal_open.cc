@@ -132,6 +132,9 @@ Result<void> JournalImpl::load_newest(const SegmentName& name, std::uint64_t pro
   if (cut) {
     TRY(check_torn_tail(disk(), dir(), scanned, {boot_id_, proven}));
     TRY(cut_tail(file, scanned));
+  } else if (scanned.info.stored_bytes > scanned.info.bytes) {  // zeros
+    TRY(disk().truncate(file.fd(), scanned.info.bytes).with("cut {}", name.text()));
+    scanned.info.stored_bytes = scanned.info.bytes;
   }
   if (scanned.info.last_index < proven ||
       (in_flight_->same_boot() && in_flight_->low() > scanned.info.last_index))

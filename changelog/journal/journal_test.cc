@@ -141,6 +141,50 @@ TEST_F(JournalTest, SyncSealsAheadSoThatAppendNeedNotSync) {
   expect_sound();
 }
 
+TEST_F(JournalTest, WhoSyncsOftenHasRoomOfZerosBehindTheRecords) {
+  options.segment_bytes = 8000;
+  open();
+  const auto size = [&](std::uint64_t first) {
+    return disk.stat(Disk::kNoDir, path(segment(first)))->st_size;
+  };
+  for (std::uint64_t appended = 1; appended <= 20; ++appended) {
+    append(1);
+    must(journal->sync());
+    EXPECT_EQ(size(1), 8000) << "the file does not grow, so syncing it is cheap";
+    const auto check = must(verify_journal_directory(disk, kPath));
+    EXPECT_TRUE(check.damage.empty()) << check.damage[0].what;
+    EXPECT_EQ(check.last_index, appended);
+  }
+  kill();
+  EXPECT_EQ(expect_all(), 20U);
+  EXPECT_LT(size(1), 5000);
+  std::uint64_t appended = 20;
+  for (; files().size() == 1; ++appended) {
+    append(1);
+    must(journal->sync());
+  }
+  EXPECT_LT(size(1), 8000) << "what is sealed ends with its last record";
+  append(1);
+  must(journal->sync());
+  journal.reset();
+  EXPECT_LT(size(appended + 1), 500) << "so does what is closed";
+  open();
+  EXPECT_EQ(expect_all(), appended + 1);
+  expect_sound();
+}
+
+TEST_F(JournalTest, ZerosAreNoRoomInFrontOfARecord) {
+  open();
+  append(3);
+  end_process();
+  const std::string name = segment(1), whole = read_file(name);
+  write_file(name, whole + std::string(100, 0) + whole.substr(128));
+  auto opened = try_open();
+  ASSERT_TRUE(opened.failed_with(EUCLEAN));
+  EXPECT_THAT(opened.error().message(), testing::HasSubstr("zeros instead of record 4"));
+  EXPECT_EQ(must(verify_journal_directory(disk, kPath)).damage.size(), 1U);
+}
+
 TEST_F(JournalTest, ManyThreadsAppendSyncAndRead) {
   options.segment_bytes = 20'000;
   open();

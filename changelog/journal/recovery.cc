@@ -29,6 +29,39 @@ Result<Buffer> read_tail(Disk& disk, int dir, const SegmentInfo& info) {
   return tail;
 }
 
+/// Whether what follows the records is the next one: somebody is appending while we read.
+bool goes_on(const Buffer& tail, const SegmentInfo& info) {
+  const auto size = record_size(tail.bytes());
+  if (!size || *size > tail.size()) return false;
+  const auto record = decode_record(tail.slice(0, *size), info.first_index);
+  return record && record->index == info.last_index + 1;
+}
+
+/// Where the records of a plain segment stop, in the light of the zeros that follow. A record that reaches
+/// into them is one that was not written to its end; what is not zero behind the last record is no room.
+Result<void> judge_end(Disk& disk, int dir, ScannedSegment& scanned) {
+  const SegmentInfo& info = scanned.info;
+  if (info.compressed || info.bytes == info.stored_bytes) return {};
+  TRY(auto tail, read_tail(disk, dir, info));
+  std::size_t used = tail.size();
+  while (used > 0 && tail.bytes()[used - 1] == std::byte{0}) --used;
+  scanned.zeros = tail.size() - used;
+  if (used == 0) {
+    scanned.stop.reset();
+    return {};
+  }
+  if (!scanned.stop) {
+    if (goes_on(tail, info)) return {};
+    scanned.stop.emplace();
+    scanned.stop->kind = SegmentStep::Kind::kDamaged;
+    scanned.stop->what = fmt::format("zeros instead of record {}", info.last_index + 1);
+  }
+  const auto wanted = record_size(tail.bytes());
+  if (scanned.zeros > 0 && (used < kRecordHeaderBytes || (wanted && *wanted > used)))
+    scanned.stop->kind = SegmentStep::Kind::kIncomplete;
+  return {};
+}
+
 }  // namespace
 
 Result<DirectoryListing> list_segments(Disk& disk, int dir) {
@@ -77,6 +110,7 @@ Result<ScannedSegment> scan_segment(Disk& disk, int dir, const SegmentName& name
   info.last_hlc = stream.last_hlc();
   info.bytes = stream.byte();
   scanned.hash = stream.take_hash();
+  TRY(judge_end(disk, dir, scanned));
   return scanned;
 }
 
@@ -88,7 +122,8 @@ Result<void> check_torn_tail(Disk& disk, int dir, const ScannedSegment& scanned,
   if (scanned.header.boot_id != evidence.boot_id) return {};
   if (scanned.stop->kind != SegmentStep::Kind::kIncomplete) return damaged();
   // A length that was hit by damage also looks like a record that is not all there.
-  if (info.stored_bytes - info.bytes > kRecordHeaderBytes + kRecordBodyMaxBytes) return damaged();
+  if (info.stored_bytes - scanned.zeros - info.bytes > kRecordHeaderBytes + kRecordBodyMaxBytes)
+    return damaged();
   TRY(auto tail, read_tail(disk, dir, info));
   if (holds_later_record(tail, info.first_index, info.last_index + 1)) return damaged();
   return {};

@@ -21,7 +21,8 @@ Result<DirectoryListing> list_segments(Disk& disk, int dir);
 /// One segment, read to where its records stop.
 struct ScannedSegment {
   SegmentHeader header;
-  SegmentInfo info;  // of the sound part; stored_bytes is the file's size
+  SegmentInfo info;         // of the sound part; stored_bytes is the file's size
+  std::uint64_t zeros = 0;  // at the file's end: room for records, and perhaps the last bytes of one
   std::vector<SeekPoint> points;
   ContentHash hash;
   /// Why the records stop at byte info.bytes although the file goes on.

@@ -21,6 +21,10 @@ SegmentStep stopped(SegmentStep::Kind kind, std::string what) {
 
 }  // namespace
 
+bool is_zero(ConstBytes bytes) {
+  return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
+}
+
 Result<SegmentStream> SegmentStream::open(Disk& disk, int dir, const SegmentName& name) {
   TRY(auto file,
       disk.open(dir, name.text(), O_RDONLY | O_NOFOLLOW).with("open changelog segment {}", name.text()));
@@ -93,7 +97,7 @@ void SegmentStream::consume(std::size_t size) {
 Result<SegmentStep> SegmentStream::step(std::uint64_t end, bool decode) {
   using Kind = SegmentStep::Kind;
   TRY(auto have, fill(kRecordHeaderBytes, end));
-  if (have == 0) return SegmentStep{};
+  if (is_zero(chunk_.bytes().subspan(at_, std::min(have, kRecordHeaderBytes)))) return SegmentStep{};
   if (have < kRecordHeaderBytes)
     return stopped(Kind::kIncomplete, fmt::format("record {} ends after {} bytes", next_index_, have));
   auto size = record_size(chunk_.bytes().subspan(at_));

@@ -10,11 +10,14 @@
 
 namespace polder {
 
+/// As what has room for records, but none. No record is all zeros, its checksum is not.
+bool is_zero(ConstBytes bytes);
+
 /// What follows in a segment.
 struct SegmentStep {
   enum class Kind {
     kRecord,
-    kEnd,         // exactly after a record
+    kEnd,         // exactly after a record; zeros may follow, which are room for more
     kIncomplete,  // the bytes end inside a record
     kDamaged,     // these bytes are not the record that must be here
   };
