@@ -48,6 +48,7 @@ Result<void> add_names(ContentHash& hash, Store& store, const Gfid& gfid) {
 
 Result<std::string> digest_of(Store& store, const Gfid& gfid) {
   TRY(const auto attr, store.attr(gfid));
+  if (!attr.is_directory() && attr.nlink == 0) return Error(ESTALE);
   TRY(const auto state, store.state(gfid));
   ContentHash hash;
   for (const std::uint64_t number :

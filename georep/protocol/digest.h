@@ -10,7 +10,8 @@
 
 namespace polder::georep {
 
-/// 16 bytes; nullopt when the object is gone. Reads the whole file. Blocks: call on a worker.
+/// 16 bytes; nullopt when the object is gone: also when only its last name is, and it stays until nobody has
+/// it open and its removal is in the log for certain. Reads the whole file. Blocks: call on a worker.
 Result<std::optional<std::string>> digest_object(Store& store, const Gfid& gfid);
 
 }  // namespace polder::georep
