@@ -26,13 +26,14 @@ class Reconcile {
     for (const auto& mark : marks_) {
       TRY(check_mark(mark));
     }
+    TRY(find_wanted());
+    for (const auto& [gfid, directory] : directories_)
+      if (gfid != Gfid::root() && !directory.entries.empty()) check_directory(gfid, directory);
     for (const auto& noted : away_) {
       TRY(check_away(noted.name, noted.gfid));
     }
-    for (const auto& [gfid, directory] : directories_) {
-      if (gfid != Gfid::root()) {
-        TRY(check_directory(gfid, directory));
-      }
+    for (const auto& [gfid, place] : lost_directories_) {
+      TRY(check_lost_directory(gfid, place));
     }
     if (all_run()) {
       for (const auto& gfid : nameless_)
@@ -96,6 +97,7 @@ class Reconcile {
   }
 
   void drop_entry(const EntryName& name, const Gfid& gfid, std::uint32_t mode) {
+    dropped_.insert(name);
     repair(owner(name.parent), change(RecordKind::kUnlink, gfid, name, mode),
            fmt::format("\"{}\" in {} shows {}, which is gone", name.name, name.parent.hex(), gfid.hex()));
   }
@@ -123,11 +125,18 @@ class Reconcile {
     return {};
   }
 
-  /// Whether a name can be given. Not in a directory that was removed and waits for its last handle to go.
+  /// Not one that was removed and waits for its last handle to go.
+  Result<bool> can_have_names(const Gfid& directory) {
+    if (!directories_.contains(directory)) return false;
+    TRY(bool removed, store_of(directory).is_orphan(directory));
+    return !removed;
+  }
+
+  /// Whether a name can be given.
   Result<bool> is_free(const EntryName& name) {
-    if (!directories_.contains(name.parent) || given_.contains(name)) return false;
-    TRY(bool removed, store_of(name.parent).is_orphan(name.parent));
-    if (removed) return false;
+    TRY(bool can_be, can_have_names(name.parent));
+    if (!can_be || given_.contains(name)) return false;
+    if (dropped_.contains(name)) return true;
     auto there = store_of(name.parent).lookup(name.parent, name.name);
     if (there.failed_with(ENOENT)) return true;
     if (!there && !there.failed_with(ESTALE)) return std::move(there).error();
@@ -158,20 +167,37 @@ class Reconcile {
     return {};
   }
 
-  Result<void> check_directory(const Gfid& gfid, const Directory& directory) {
-    if (directory.entries.empty()) return check_lost_directory(gfid, directory.parent);
-    const auto& place = directory.parent.parent;
-    if (!place.is_nil() && !runs(place)) return {};
-    const auto noted = std::ranges::find(directory.entries, directory.parent);
-    const auto& kept = noted == directory.entries.end() ? directory.entries.front() : *noted;
-    for (const auto& entry : directory.entries)
-      if (entry != kept)
-        repair(owner(entry.parent), change(RecordKind::kUnlink, gfid, entry, S_IFDIR),
-               fmt::format("directory {} has a second name \"{}\" in {}", gfid.hex(), entry.name,
-                           entry.parent.hex()));
-    if (noted == directory.entries.end())
-      move_to(gfid, directory.parent, kept, S_IFDIR, owner(gfid), "is a directory that notes another place");
+  /// What has no entry where it says that it is: a directory that has several leaves that place to it.
+  Result<void> find_wanted() {
+    for (const auto& noted : away_)
+      if (runs(noted.name.parent) && !contains(marks_, noted.name, noted.gfid)) wanted_.insert(noted.name);
+    for (const auto& [gfid, directory] : directories_) {
+      if (gfid == Gfid::root() || !directory.entries.empty() || !all_run()) continue;
+      TRY(bool orphan, store_of(gfid).is_orphan(gfid));
+      if (orphan) continue;
+      lost_directories_.emplace(gfid, directory.parent);
+      wanted_.insert(directory.parent);
+    }
     return {};
+  }
+
+  void check_directory(const Gfid& gfid, const Directory& directory) {
+    const auto& [noted, entries] = directory;
+    if (!noted.parent.is_nil() && !runs(noted.parent)) return;
+    auto kept = std::ranges::find(entries, noted);
+    if (kept == entries.end() || wanted_.contains(noted))
+      kept = std::ranges::find_if(entries, [&](const auto& entry) { return !wanted_.contains(entry); });
+    if (kept == entries.end()) kept = std::ranges::find(entries, noted);
+    if (kept == entries.end()) kept = entries.begin();
+    for (const auto& entry : entries) {
+      if (entry == *kept) continue;
+      dropped_.insert(entry);
+      repair(owner(entry.parent), change(RecordKind::kUnlink, gfid, entry, S_IFDIR),
+             fmt::format("directory {} has a second name \"{}\" in {}", gfid.hex(), entry.name,
+                         entry.parent.hex()));
+    }
+    if (*kept != noted)
+      move_to(gfid, noted, *kept, S_IFDIR, owner(gfid), "is a directory that notes another place");
   }
 
   void move_to(const Gfid& gfid, const EntryName& from, const EntryName& to, std::uint32_t mode,
@@ -189,21 +215,33 @@ class Reconcile {
     if (owner(gfid) != root) move_to(gfid, noted, found, mode, owner(gfid), why);
   }
 
-  Result<void> check_lost_directory(const Gfid& gfid, const EntryName& parent) {
-    TRY(bool orphan, store_of(gfid).is_orphan(gfid));
-    if (orphan || !all_run()) return {};
-    TRY(bool free, is_free(parent));
+  Result<void> check_lost_directory(const Gfid& gfid, const EntryName& place) {
+    TRY(bool free, is_free(place));
+    if (!free) {
+      TRY(free, give_way(place));
+    }
     if (free) {
-      give_entry(parent, gfid, S_IFDIR);
+      give_entry(place, gfid, S_IFDIR);
       return {};
     }
+    TRY(bool exists, can_have_names(place.parent));
     TRY(bool empty, store_of(gfid).is_empty(gfid));
-    if (empty) {
+    if (empty && !exists)
       repair(owner(gfid), removed(gfid), fmt::format("directory {} has no name", gfid.hex()));
-      return {};
-    }
-    keep_in_root(gfid, parent, S_IFDIR);
+    else
+      keep_in_root(gfid, place, S_IFDIR);
     return {};
+  }
+
+  /// A file that has other names leaves this one to a directory that has none.
+  Result<bool> give_way(const EntryName& name) {
+    if (!directories_.contains(name.parent) || given_.contains(name)) return false;
+    auto there = store_of(name.parent).lookup(name.parent, name.name);
+    if (!there || there->elsewhere || there->is_directory() || there->nlink == 1) return false;
+    repair(owner(name.parent), change(RecordKind::kUnlink, there->gfid, name, there->mode),
+           fmt::format("{} has the name \"{}\" in {} of a directory", there->gfid.hex(), name.name,
+                       name.parent.hex()));
+    return true;
   }
 
   const std::map<std::uint32_t, Store*>& sets_;
@@ -211,8 +249,10 @@ class Reconcile {
   std::map<Gfid, Directory> directories_;
   std::vector<Named> subdirectories_;
   std::vector<Gfid> nameless_;
-  std::vector<Named> marks_, away_;  // sorted
-  std::set<EntryName> given_;
+  std::vector<Named> marks_, away_;             // sorted
+  std::map<Gfid, EntryName> lost_directories_;  // without an entry; where it was
+  std::set<EntryName> wanted_;                  // and where others have none
+  std::set<EntryName> given_, dropped_;
   std::set<Gfid> linked_;
   std::vector<Repair> repairs_;
 };

@@ -10,8 +10,9 @@
 // - an entry and the object's own note of that name (.polder/away; a directory's parent) bring each other
 //   back; where the name is taken or its directory gone or removed (it may still be open), the object's note
 //   goes; if that was all it had, it gets a name in the root, "lost+found-GFID";
-// - a file that nothing notes a name of goes, as does an empty directory without a place;
-// - a directory has the one entry that it notes itself.
+// - a file that nothing notes a name of goes, as does an empty directory whose parent is gone;
+// - a directory has the one entry that it notes itself, or another one that it has if that is the place of
+//   something that has no entry there; a file that has other names gives way to a directory that has none.
 #pragma once
 #include <map>
 #include <string>

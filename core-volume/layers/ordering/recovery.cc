@@ -9,10 +9,7 @@
 // is unapplied() and folded. Bytes in the log are written again, except those over which a later write whose
 // bytes did not travel in the log may have survived.
 //
-// The file system may also be ahead of the log, as a change is applied before its record is stable: an old
-// record then takes a name away from a file that got it by a change that no log knows. Such a file gets its
-// name back, or one that says what it is. And a name does not get lost when what the log gives it is gone,
-// because such a change has replaced it.
+// The file system may also be ahead of the log: see mend_names.cc.
 //
 // Then the retry table is made from the log's tail.
 #include <algorithm>
@@ -21,8 +18,7 @@
 
 #include "base/hlc.h"
 #include "base/log.h"
-#include "core-volume/layer/no_room.h"
-#include "core-volume/layers/ordering/ordering.h"
+#include "core-volume/layers/ordering/recovery.h"
 
 namespace polder {
 namespace {
@@ -33,26 +29,6 @@ bool lost_bytes(const Record& record) {
 }
 
 }  // namespace
-
-struct OrderingLayer::Recovery {
-  bool same_boot = true;
-  std::set<std::uint64_t> unapplied;
-  std::set<std::uint64_t> bytes_lost;                 // writes that did not happen, or not as a whole
-  std::map<Gfid, std::vector<Record>> opaque_writes;  // those of bytes_lost, by object
-  struct Shown {
-    Gfid before, after;  // nil: nothing
-  };
-  std::map<EntryName, Shown> names;  // what the file system showed, and what the records say; another boot
-
-  std::vector<Extent> uncovered(const Record& record) const;
-  /// A write that a full disk or its owner's quota refuses, as it would have been when it was sent: nobody
-  /// was told of it, and it says no more than that bytes may have changed. So no user's quota keeps a brick
-  /// from starting.
-  bool may_refuse(const Record& record, const Error& why) const {
-    return is_no_room(why) && same_boot && unapplied.contains(record.index) &&
-           record.kind == RecordKind::kWrite;
-  }
-};
 
 /// The parts of a write's extent over which no later opaque write can be, in order. Exactly these, to the
 /// byte: of two logged writes that overlap, the older one must not be left standing where the newer one is
@@ -87,17 +63,11 @@ Result<void> OrderingLayer::recover() {
     recovery.opaque_writes[record.gfid].push_back(record);
   }
   if (!records.empty()) {
-    Store::LostNames lost;
-    if (!recovery.same_boot) store_.note_lost_names(&lost);
+    if (!recovery.same_boot) store_.note_lost_names(&recovery.lost);
     auto redone = redo_from(records.front().index, recovery);
     store_.note_lost_names(nullptr);
     TRY(std::move(redone));
-    for (const auto& [name, shown] : recovery.names) {
-      TRY(keep_replaced(name, shown.before, shown.after).with("keep name \"{}\"", name.name));
-    }
-    for (const auto& [gfid, name] : lost) {
-      TRY(give_back(gfid, name).with("give {} its name back", gfid.hex()));
-    }
+    TRY(mend_names(recovery));
     log::info("brick {}: redid {} records, {} to {}{}", store_.path(), records.size(), records.front().index,
               records.back().index, recovery.same_boot ? "" : ", after another boot");
   }
@@ -127,71 +97,6 @@ Result<void> OrderingLayer::redo_from(std::uint64_t index, Recovery& recovery) {
     }
     TRY(std::move(redone).with("redo record {} ({})", record->index, to_string(record->kind)));
   }
-}
-
-/// What the record will say of its names.
-Result<void> OrderingLayer::note_names(const Record& record, Recovery& recovery) {
-  auto note = [&](const EntryName& name, const Gfid& gfid) -> Result<void> {
-    if (name.parent.is_nil() || !store_.owns(name.parent)) return {};
-    auto [at, is_new] = recovery.names.try_emplace(name);
-    at->second.after = gfid;
-    if (!is_new) return {};
-    auto there = store_.lookup(name.parent, name.name);
-    if (there) at->second.before = there->gfid;
-    if (!there && !there.failed_with(ENOENT) && !there.failed_with(ESTALE)) return std::move(there).error();
-    return {};
-  };
-  if (record.tx.phase == TxPhase::kPrepared) return {};
-  const bool gives = record.kind == RecordKind::kCreate || record.kind == RecordKind::kLink;
-  if (gives) return note(record.name, record.gfid);
-  if (record.kind == RecordKind::kUnlink) return note(record.name, {});
-  if (record.kind != RecordKind::kRename) return {};
-  TRY(note(record.name, record.exchange ? record.displaced : Gfid()));
-  return note(record.to, record.gfid);
-}
-
-/// `name` showed `before`, and is `after`'s in the log. If that is gone, it was replaced by the other one:
-/// the record is not in the log, and an older one has taken the name away again. Only within one file system:
-/// several are not of the same moment.
-Result<void> OrderingLayer::keep_replaced(const EntryName& name, const Gfid& before, const Gfid& after) {
-  if (before.is_nil() || after.is_nil() || before == after) return {};
-  if (!store_.owns(before) || !store_.owns(after)) return {};
-  auto there = store_.lookup(name.parent, name.name);
-  if (!there.failed_with(ENOENT)) return {};
-  if (!store_.attr(after).failed_with(ESTALE)) return {};
-  auto attr = store_.attr(before);
-  if (attr.failed_with(ESTALE)) return {};
-  if (!attr) return std::move(attr).error();
-  log::warning("brick {}: \"{}\" in {} is {}, which has replaced {}", store_.path(), name.name,
-               name.parent.hex(), before.hex(), after.hex());
-  auto record = begin({}, RecordKind::kLink, before);
-  record.name = name;
-  record.tx.mode = attr->mode & S_IFMT;
-  if (attr->is_directory()) {
-    record.kind = RecordKind::kRename;
-    TRY(record.name, store_.parent_of(before));
-    if (!store_.owns(record.name.parent)) return {};
-    record.to = name;
-  }
-  return commit(record);
-}
-
-/// `name` was taken away from the file by a redo. Nothing to do if it has others.
-Result<void> OrderingLayer::give_back(const Gfid& gfid, EntryName name) {
-  TRY(bool nameless, store_.is_nameless(gfid));
-  if (!nameless) return {};
-  if (store_.owns(name.parent)) {
-    auto there = store_.lookup(name.parent, name.name);
-    if (there) name.name = "lost+found-" + gfid.hex();
-    if (there.failed_with(ESTALE)) name = {Gfid::root(), "lost+found-" + gfid.hex()};
-  }
-  log::warning("brick {}: {} had a name that no record tells of; it is \"{}\" in {} now", store_.path(),
-               gfid.hex(), name.name, name.parent.hex());
-  TRY(auto attr, store_.attr(gfid));
-  auto record = begin({}, RecordKind::kLink, gfid);
-  record.name = std::move(name);
-  record.tx.mode = attr.mode & S_IFMT;
-  return commit(record);
 }
 
 Result<void> OrderingLayer::redo(Record& record, const Recovery& recovery) {

@@ -180,7 +180,7 @@ Result<void> Store::move_into_place(const std::string& tmp_name, const FdRef& di
 }
 
 void Store::note_lost_name(const EntryName& at, const Gfid& gfid) {
-  if (lost_names_ && owns(gfid)) lost_names_->insert_or_assign(gfid, at);
+  if (lost_names_ && owns(gfid)) lost_names_->emplace_back(gfid, at);
 }
 
 Result<bool> Store::is_nameless(const Gfid& gfid) {

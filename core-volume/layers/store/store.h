@@ -111,10 +111,10 @@ class Store {
   Result<void> apply_copy(const Record& record, const Gfid& from, std::uint64_t from_offset);
   /// Allocates blocks without any visible effect, so that a kFallocate that follows cannot fail.
   Result<void> reserve(const Gfid& gfid, std::uint64_t offset, std::uint64_t length);
-  /// From now on names that apply() takes away from files are noted, by file; null: no more. For a redo after
-  /// a power loss: the file system may be ahead of the log, so that an old record takes the name of a newer
-  /// file.
-  using LostNames = std::map<Gfid, EntryName>;
+  /// From now on names that apply() takes away from objects are noted; null: no more. For a redo after a
+  /// power loss: the file system may be ahead of the log, so that an old record takes the name of a newer
+  /// object.
+  using LostNames = std::vector<std::pair<Gfid, EntryName>>;
   void note_lost_names(LostNames* lost) { lost_names_ = lost; }
   /// Whether the file is there and has no name, though nobody has unlinked it while it was open.
   Result<bool> is_nameless(const Gfid& gfid);
