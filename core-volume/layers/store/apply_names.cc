@@ -145,19 +145,26 @@ Result<void> Store::rename_entry(const Record& record, const FdRef& from_dir, co
 
 Result<void> Store::exchange_entries(const Record& record, const FdRef& from_dir, const FdRef& to_dir) {
   // In .polder/away are links of files only: an entry of a directory must not be swapped into it.
-  if (from_dir && to_dir && owns(record.name.parent) && owns(record.to.parent)) {
+  const bool both_home = owns(record.name.parent) && owns(record.to.parent);
+  auto is_file = [&](const Gfid& gfid, std::uint32_t mode) {
+    return owns(gfid) && mode != 0 && !S_ISDIR(mode);
+  };
+  const bool both_files =
+      is_file(record.gfid, record.tx.mode) && is_file(record.displaced, record.tx.displaced_mode);
+  if (from_dir && to_dir && (both_home || both_files)) {
     TRY(auto from, find_entry(from_dir->fd(), record.name.name));
     TRY(auto to, find_entry(to_dir->fd(), record.to.name));
     bool before = from && to && from->gfid == record.gfid && to->gfid == record.displaced;
     if (before)
       return disk_.rename(from_dir->fd(), record.name.name, to_dir->fd(), record.to.name, RENAME_EXCHANGE);
   }
-  // Folded again: either object may be gone by now, and then must not keep the name that the other one had.
-  // Or of several sets: each object may have its names here or not.
-  TRY(clear_name(record.name, record.gfid));
-  TRY(clear_name(record.to, record.displaced));
+  // Of several sets: each object may have its names here or not. A new name first, so that a power loss
+  // leaves each object one.
   TRY(move_name(record.to, record.gfid, record.tx.mode));
-  return move_name(record.name, record.displaced, record.tx.displaced_mode);
+  TRY(move_name(record.name, record.displaced, record.tx.displaced_mode));
+  // Folded again, either object may be gone by now, and then must not keep the name that the other one had.
+  TRY(clear_name(record.name, record.gfid));
+  return clear_name(record.to, record.displaced);
 }
 
 /// Where a name of the object is or may be here, whatever the object is; null: nowhere. The caller holds the
