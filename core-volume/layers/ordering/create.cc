@@ -55,7 +55,7 @@ Task<Result<FileAttr>> OrderingLayer::make(const OpContext& ctx, Gfid parent, st
   }
   making.room = co_await room_for(bytes);
   auto made = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
-    auto there = store_.lookup(parent, making.entry.name);
+    auto there = store_.lookup_again(parent, making.entry.name);
     if (there) return Error(EEXIST);
     if (!there.failed_with(ENOENT)) return std::move(there).error();
     return make_on_worker(ctx, making);
@@ -161,7 +161,7 @@ Task<Result<Opened>> OrderingLayer::create(const OpContext& ctx, Gfid parent, st
     }
     making.room = co_await room_for(0);
     auto made = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
-      auto there = store_.lookup(parent, making.entry.name);
+      auto there = store_.lookup_again(parent, making.entry.name);
       if (there.failed_with(ENOENT)) return make_on_worker(ctx, making);
       if (there && (flags & O_EXCL)) return Error(EEXIST);
       return there;

@@ -29,7 +29,7 @@ Task<Result<FileAttr>> OrderingLayer::link(const OpContext& ctx, Gfid gfid, Gfid
   const auto room = co_await room_for(0);
   Record record;
   auto linked = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
-    auto there = store_.lookup(parent, entry.name);
+    auto there = store_.lookup_again(parent, entry.name);
     if (!there && !there.failed_with(ENOENT)) return std::move(there).error();
     TRY(store_.directory_facts(parent));  // refuses one that was removed
     TRY(auto target, store_.attr(gfid));
@@ -100,7 +100,7 @@ Task<Result<void>> OrderingLayer::remove(const OpContext& ctx, Gfid parent, std:
 }
 
 Result<void> OrderingLayer::remove_on_worker(const OpContext& ctx, Removal& removal, Record& record) {
-  TRY(auto victim, store_.lookup(removal.entry.parent, removal.entry.name));
+  TRY(auto victim, store_.lookup_again(removal.entry.parent, removal.entry.name));
   if (!removal.directory && victim.is_directory()) return Error(EISDIR);
   if (removal.directory && !victim.is_directory()) return Error(ENOTDIR);
   if (victim.gfid != removal.hint.gfid) {

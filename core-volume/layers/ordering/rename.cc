@@ -69,9 +69,9 @@ Task<Result<void>> OrderingLayer::rename(const OpContext& ctx, Gfid from_parent,
 }
 
 Result<void> OrderingLayer::rename_on_worker(const OpContext& ctx, Renaming& renaming, Record& record) {
-  auto target_there = store_.lookup(renaming.to.parent, renaming.to.name);
+  auto target_there = store_.lookup_again(renaming.to.parent, renaming.to.name);
   if (!target_there && !target_there.failed_with(ENOENT)) return std::move(target_there).error();
-  TRY(auto source, store_.lookup(renaming.from.parent, renaming.from.name));
+  TRY(auto source, store_.lookup_again(renaming.from.parent, renaming.from.name));
   std::optional<FileAttr> target;
   if (target_there) target = *target_there;
 

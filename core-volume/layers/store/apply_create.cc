@@ -70,13 +70,16 @@ Result<void> Store::make_object(const Record& record) {
 }
 
 Result<void> Store::make_regular(const Record& record, const FdRef& index_dir) {
-  TRY(auto file, disk_.open(tmp_.fd(), ".", O_TMPFILE | O_RDWR | O_NOATIME, 0600));
+  const auto mode = record.state.mode & 07777;  // what the umask takes away dress() gives back
+  TRY(auto file, disk_.open(tmp_.fd(), ".", O_TMPFILE | O_RDWR | O_NOATIME, mode));
   auto fd = std::make_shared<OpenInode>(std::move(file));
-  Object object{fd, {}, {}};
-  object.native.st_mode = S_IFREG | 0600;  // owned by us: root
-  TRY(dress(object, record, meta_of_new(record)));
+  TRY(auto native, disk_.fstat(fd->fd()));
+  const auto meta = meta_of_new(record);
+  TRY(dress({fd, {}, native}, record, meta));
   crash_point("store/after-tmpfile");
+  const auto began = metas_.now();
   TRY(disk_.link_file(fd->fd(), index_dir->fd(), record.gfid.hex()));
+  metas_.put(began, native.st_ino, meta);
   fds_.put(FdCache::Kind::kFile, record.gfid, std::move(fd));  // whoever creates a file writes it next
   return {};
 }
@@ -112,6 +115,7 @@ Result<void> Store::restate(const Record& record) {
                                object->native.st_mode & S_IFMT, record.state.mode & S_IFMT);
   TRY(auto meta, meta_of(*object));
   TRY(undress(*object, record.state));
+  TRY(object->native, disk_.stat(object->fd->fd(), object->name));
   meta.ctime_ns = record.time_ns;  // as in apply_setattr()
   meta.mtime = record.state.mtime;
   meta.plain = record.state.xattrs.empty();

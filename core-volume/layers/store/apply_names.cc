@@ -21,16 +21,23 @@ Result<void> Store::apply_unlink(const Record& record, const ApplyHints& hints) 
   auto lock = stripes_.exclusive(
       {Stripes::name(at.parent, at.name), Stripes::object(at.parent), Stripes::object(record.gfid)});
   if (parent) {
-    TRY(auto entry, find_entry(parent->fd(), at.name));
-    if (entry && entry->gfid == record.gfid) {
+    TRY(auto entry, find_held_entry(parent, at, lock));
+    const bool shows_it = entry && entry->gfid == record.gfid;
+    if (shows_it) {
       if (record.last_link && hints.keep_object) {
         TRY(mark_orphan(record.gfid));
       }
-      TRY(disk_.unlink(parent->fd(), at.name));
+      auto removed = disk_.unlink(parent->fd(), at.name);
+      if (!removed && !removed.failed_with(ENOENT)) return removed;  // ENOENT: not by us, since the look
       note_lost_name(at, record.gfid);
       crash_point("store/after-name-unlink");
     }
     TRY(touch(parent, at.parent, record.time_ns));
+    if (shows_it && entry->has_meta()) {
+      --entry->native.st_nlink;
+      TRY(auto object, object_of(*entry));
+      return drop_found(record.gfid, object, record.last_link, record.time_ns, hints);
+    }
   } else if (record.last_link && hints.keep_object && owns(record.gfid)) {
     TRY(mark_orphan(record.gfid));  // a directory whose entry is on another set
   }
@@ -43,24 +50,30 @@ Result<void> Store::drop_object(const Gfid& gfid, bool last_link, std::uint64_t 
   auto object = locate(gfid);
   if (object.failed_with(ESTALE)) return {};
   if (!object) return std::move(object).error();
-  if (!last_link) return stamp(gfid, time_ns);
+  return drop_found(gfid, *object, last_link, time_ns, hints);
+}
+
+Result<void> Store::drop_found(const Gfid& gfid, const Object& object, bool last_link, std::uint64_t time_ns,
+                               const ApplyHints& hints) {
+  if (!last_link) return stamp(object, time_ns);
   // Folded again, after the name went: whoever had it open then has left a marker.
   bool keep = false;
   if (hints.keep_object) {
     TRY(keep, is_orphan(gfid));
   }
-  if (object->is(S_IFDIR)) {
+  if (object.is(S_IFDIR)) {
     if (!keep) return remove_directory(gfid);
     set_orphan_directory(gfid, true);
-    return stamp(gfid, time_ns);
+    return stamp(object, time_ns);
   }
   // Folded again it may have a name for a while that a later record removes.
-  bool still_named = object->native.st_nlink > 1;
-  if (keep || still_named) return stamp(gfid, time_ns);
+  bool still_named = object.native.st_nlink > 1;
+  if (keep || still_named) return stamp(object, time_ns);
   return remove_index_link(gfid);
 }
 
 Result<void> Store::remove_directory(const Gfid& gfid) {
+  metas_.ended(gfid);
   auto removed = disk_.unlink(dirs_.fd(), gfid.hex(), AT_REMOVEDIR);
   fds_.erase(FdCache::Kind::kDirectory, gfid);
   if (!removed && !removed.failed_with(ENOENT))
@@ -70,11 +83,18 @@ Result<void> Store::remove_directory(const Gfid& gfid) {
 
 Result<void> Store::remove_index_link(const Gfid& gfid) {
   TRY(auto index_dir, index(gfid, false));
+  metas_.ended(gfid);
   auto removed = disk_.unlink(index_dir->fd(), gfid.hex());
   fds_.erase(FdCache::Kind::kFile, gfid);
   if (!removed && !removed.failed_with(ENOENT)) return std::move(removed).with("remove {}", gfid.hex());
   return {};
 }
+
+/// What the two names of a rename show before it, as far as they are here.
+struct Store::Renamed {
+  FdRef from_dir, to_dir;
+  std::optional<Entry> from, to;
+};
 
 Result<void> Store::apply_rename(const Record& record, const ApplyHints& hints) {
   TRY(auto from_dir, place(record.name, record.gfid, record.tx.mode, false));
@@ -85,14 +105,26 @@ Result<void> Store::apply_rename(const Record& record, const ApplyHints& hints) 
   if (!record.displaced.is_nil()) stripes.push_back(Stripes::object(record.displaced));
   auto lock = stripes_.exclusive(std::move(stripes));
 
+  Renamed names{from_dir, to_dir, {}, {}};
   if (record.exchange) {
     TRY(exchange_entries(record, from_dir, to_dir));
   } else {
-    TRY(rename_entry(record, from_dir, to_dir, hints));
+    if (from_dir) {
+      TRY(names.from, find_held_entry(from_dir, record.name, lock));
+    }
+    if (to_dir) {
+      TRY(names.to, find_held_entry(to_dir, record.to, lock));
+    }
+    TRY(rename_entry(record, names, hints));
   }
   crash_point("store/after-rename");
 
-  TRY(moved(record.gfid, record.to, record.time_ns));
+  if (names.from && names.from->gfid == record.gfid && names.from->has_meta()) {
+    TRY(auto object, object_of(*names.from));
+    TRY(stamp(object, record.time_ns));
+  } else {
+    TRY(moved(record.gfid, record.to, record.time_ns));
+  }
   if (record.exchange) {
     TRY(moved(record.displaced, record.name, record.time_ns));
   } else if (!record.displaced.is_nil()) {
@@ -111,15 +143,8 @@ Result<void> Store::touch_if_here(const Gfid& gfid, std::uint64_t time_ns) {
   return dir ? touch(dir, gfid, time_ns) : Result<void>();
 }
 
-Result<void> Store::rename_entry(const Record& record, const FdRef& from_dir, const FdRef& to_dir,
-                                 const ApplyHints& hints) {
-  std::optional<Entry> from, to;
-  if (from_dir) {
-    TRY(from, find_entry(from_dir->fd(), record.name.name));
-  }
-  if (to_dir) {
-    TRY(to, find_entry(to_dir->fd(), record.to.name));
-  }
+Result<void> Store::rename_entry(const Record& record, const Renamed& names, const ApplyHints& hints) {
+  const auto& [from_dir, to_dir, from, to] = names;
   const bool at_from = from && from->gfid == record.gfid;
   const bool at_to = to && to->gfid == record.gfid;
   const bool displaces = to && !record.displaced.is_nil() && to->gfid == record.displaced;
@@ -209,7 +234,7 @@ Result<void> Store::moved(const Gfid& gfid, const EntryName& to, std::uint64_t t
   if (object->is(S_IFDIR)) {
     TRY(disk_.set_xattr(object->fd->fd(), layout::kParentKey, layout::pack_parent(to)));
   }
-  return stamp(gfid, time_ns);
+  return stamp(*object, time_ns);
 }
 
 /// The object is gone, whatever names it had: of a rescan, so it may be slow.

@@ -37,7 +37,12 @@ Result<void> Store::remove_raw_xattr(const Object& object, const std::string& ke
 
 Result<void> Store::set_meta(const Object& object, const layout::Meta& meta) {
   if (object.name.empty()) object.fd->set_meta({});
-  TRY(set_raw_xattr(object, layout::kMetaKey, layout::pack_meta(meta)));
+  auto set = set_raw_xattr(object, layout::kMetaKey, layout::pack_meta(meta));
+  if (!set) {
+    metas_.ended(meta.gfid);
+    return set;
+  }
+  metas_.changed(object.native.st_ino, meta);
   if (object.name.empty()) object.fd->set_meta(meta);
   return {};
 }
@@ -66,15 +71,17 @@ Result<void> Store::set_times(const Object& object, const timespec& atime, const
 /// mode after ACLs (which set it), Meta last (it vouches for the times).
 Result<void> Store::dress(const Object& object, const Record& record, const layout::Meta& meta) {
   const auto& state = record.state;
-  if (object.native.st_uid != state.uid || object.native.st_gid != state.gid) {
+  const bool chown = object.native.st_uid != state.uid || object.native.st_gid != state.gid;
+  if (chown) {
     TRY(disk_.chown_at(object.fd->fd(), object.name, state.uid, state.gid));
   }
   for (const auto& [key, value] : state.xattrs) {
     if (layout::is_hidden(key)) return Error(EPERM).with("a record sets {}", key);
     TRY(set_raw_xattr(object, key, value));
   }
-  if (!object.is(S_IFLNK)) {
-    auto mode = state.mode & 07777;
+  const auto mode = state.mode & 07777;
+  const bool chmod = chown || !state.xattrs.empty() || (object.native.st_mode & 07777) != mode;
+  if (chmod && !object.is(S_IFLNK)) {
     TRY(object.name.empty() ? disk_.chmod(object.fd->fd(), mode)
                             : disk_.chmod_at(object.fd->fd(), object.name, mode));
   }
@@ -97,10 +104,16 @@ Result<void> Store::stamp(const Gfid& gfid, std::uint64_t time_ns) {
   auto object = locate(gfid);
   if (object.failed_with(ESTALE)) return {};
   if (!object) return std::move(object).error();
-  TRY(auto meta, meta_of(*object));
-  meta.ctime_ns = layout::newer_ctime(meta, object->native, time_ns);
-  meta.mtime = object->native.st_mtim;
-  return set_meta(*object, meta);
+  return stamp(*object, time_ns);
+}
+
+Result<void> Store::stamp(const Object& object, std::uint64_t time_ns) {
+  TRY(auto meta, meta_of(object));
+  meta.ctime_ns = layout::newer_ctime(meta, object.native, time_ns);
+  meta.mtime = object.native.st_mtim;
+  auto set = set_meta(object, meta);
+  if (set.failed_with(ENOENT)) return {};
+  return set;
 }
 
 Result<void> Store::apply_setattr(const Record& record) {

@@ -54,6 +54,18 @@ Result<FileAttr> Store::lookup(const Gfid& parent, const std::string& name) {
   return entry_attr(dir, parent, name);
 }
 
+Result<FileAttr> Store::lookup_again(const Gfid& parent, const std::string& name) {
+  const auto name_stripe = Stripes::name(parent, name);
+  auto seen = seen_names_.find(name_stripe, {parent, name});
+  const bool forgotten = !seen || (seen->entry && !seen->entry->has_meta());
+  if (forgotten ||
+      (seen->entry && !stripes_.unchanged_since(seen->tick, Stripes::object(seen->entry->gfid))) ||
+      !stripes_.unchanged_since(seen->tick, name_stripe))
+    return lookup(parent, name);
+  if (!seen->entry) return Error(ENOENT);
+  return make_attr(seen->entry->meta, seen->entry->native);
+}
+
 Result<FileAttr> Store::entry_attr(const FdRef& dir, const Gfid& parent, const std::string& name) {
   const auto name_stripe = Stripes::name(parent, name);
   const auto tick = stripes_.now();
@@ -61,10 +73,12 @@ Result<FileAttr> Store::entry_attr(const FdRef& dir, const Gfid& parent, const s
   // attributes are read one after the other.
   auto unlocked = [&]() -> Result<std::optional<FileAttr>> {
     TRY(auto entry, find_entry(dir->fd(), name));
+    seen_names_.note(name_stripe, {{parent, name}, tick, entry});
     if (!entry) return Error(ENOENT);
     if (entry->elsewhere) return attr_of_entry(entry->gfid, entry->type, true);
     if (entry->directory) return attr(entry->gfid);
     if (!stripes_.unchanged_since(tick, Stripes::object(entry->gfid))) return std::nullopt;
+    if (stripes_.unchanged_since(tick, name_stripe)) remember_meta(*entry);
     return make_attr(entry->meta, entry->native);
   }();
   if (stripes_.unchanged_since(tick, name_stripe)) {

@@ -319,6 +319,7 @@ Result<FdRef> Store::shared_file(const Gfid& gfid) {
 }
 
 Result<std::optional<Store::Entry>> Store::find_entry(int dir, const std::string& name) {
+  const auto began = metas_.now();
   auto native = disk_.stat(dir, name);
   if (native.failed_with(ENOENT)) return std::nullopt;
   if (!native) return std::move(native).error();
@@ -331,6 +332,11 @@ Result<std::optional<Store::Entry>> Store::find_entry(int dir, const std::string
     if (!marked) return std::move(marked).error();
     if (*marked) return entry;
   }
+  if (auto known = metas_.find(native->st_ino)) {
+    entry.meta = *known;
+    entry.gfid = known->gfid;
+    return entry;
+  }
   auto packed = disk_.get_xattr_at(dir, name, layout::kMetaKey);
   if (packed.failed_with(ENOENT)) return std::nullopt;
   if (packed.failed_with(ENODATA))
@@ -339,7 +345,32 @@ Result<std::optional<Store::Entry>> Store::find_entry(int dir, const std::string
   if (!packed) return std::move(packed).error();
   TRY(entry.meta, layout::unpack_meta(*packed));
   entry.gfid = entry.meta.gfid;
+  entry.look_began = began;
   return entry;
+}
+
+/// The name showed this object during the whole look.
+void Store::remember_meta(const Entry& entry) {
+  if (entry.look_began) metas_.put(*entry.look_began, entry.native.st_ino, entry.meta);
+}
+
+Result<std::optional<Store::Entry>> Store::find_held_entry(const FdRef& dir, const EntryName& at,
+                                                           const Stripes::Exclusive& held) {
+  const auto name_stripe = Stripes::name(at.parent, at.name);
+  if (auto seen = seen_names_.find(name_stripe, at)) {
+    const bool same_object =
+        !seen->entry || held.unchanged_since(seen->tick, Stripes::object(seen->entry->gfid));
+    if (same_object && held.unchanged_since(seen->tick, name_stripe)) return std::move(seen->entry);
+  }
+  return find_entry(dir->fd(), at.name);
+}
+
+Result<Store::Object> Store::object_of(const Entry& entry) {
+  // What changes through the name must be noted with the open file.
+  if (auto cached = fds_.get(FdCache::Kind::kFile, entry.gfid))
+    return Object{std::move(cached), {}, entry.native, entry.meta};
+  TRY(auto dir, index(entry.gfid, false));
+  return Object{std::move(dir), entry.gfid.hex(), entry.native, entry.meta};
 }
 
 /// Whether a symlink is an entry of a directory, or of an object elsewhere, and which. ENOENT.
@@ -370,15 +401,19 @@ Result<std::string> Store::raw_xattr(const Object& object, const std::string& ke
 }
 
 Result<layout::Meta> Store::meta_of(const Object& object) {
+  if (object.meta) return *object.meta;
   if (object.name.empty()) {
     if (auto known = object.fd->meta()) return *known;
   }
+  if (auto known = metas_.find(object.native.st_ino)) return *known;
+  const auto began = metas_.now();
   auto packed = raw_xattr(object, layout::kMetaKey);
   if (packed.failed_with(ENODATA))
     return Error(EUCLEAN).with("an object of brick {} has lost its {}", path_, layout::kMetaKey);
   if (!packed) return std::move(packed).error();
   TRY(auto meta, layout::unpack_meta(*packed));
   if (object.name.empty()) object.fd->set_meta(meta);
+  metas_.put(began, object.native.st_ino, meta);
   return meta;
 }
 

@@ -28,6 +28,8 @@
 #include "core-volume/layers/store/identity.h"
 #include "core-volume/layers/store/layout.h"
 #include "core-volume/layers/store/listing.h"
+#include "core-volume/layers/store/meta_cache.h"
+#include "core-volume/layers/store/seen_names.h"
 #include "core-volume/layers/store/stripes.h"
 
 namespace polder {
@@ -75,6 +77,9 @@ class Store {
 
   // Looking. trusted.polder.* is never there. An object of another set: FileAttr::elsewhere.
   Result<FileAttr> lookup(const Gfid& parent, const std::string& name);  // ENOENT, ENOTDIR
+  /// The same, from memory if nothing has changed since the name was looked at last. For who decides
+  /// something by it; not to be told to anybody, as blocks_512 may have changed unseen.
+  Result<FileAttr> lookup_again(const Gfid& parent, const std::string& name);
   Result<FileAttr> attr(const Gfid& gfid);
   Result<std::uint64_t> size(const Gfid& gfid);  // of a regular file: EISDIR, EINVAL
   Result<void> check_regular(const Gfid& gfid);  // the same errors, usually without a look at the disk
@@ -163,17 +168,10 @@ class Store {
     FdRef fd;
     std::string name;
     struct stat native{};
+    std::optional<layout::Meta> meta = {};  // if it is known
     bool is(mode_t type) const { return (native.st_mode & S_IFMT) == type; }
   };
-  /// What a name shows.
-  struct Entry {
-    Gfid gfid;
-    bool directory = false;
-    bool elsewhere = false;
-    std::uint32_t type = 0;  // S_IFMT
-    struct stat native{};    // of the entry: for a directory, or elsewhere, that of its symlink
-    layout::Meta meta;       // not for directories, nor elsewhere
-  };
+  using Entry = NameEntry;
 
   Store(Disk& disk, std::string path, const StoreOptions& options);
   Result<void> open_directories();
@@ -200,6 +198,11 @@ class Store {
 
   // Names. find_entry: nullopt when the name does not exist.
   Result<std::optional<Entry>> find_entry(int dir, const std::string& name);
+  /// The same for a writer, who has changed nothing yet: from memory if that is as good.
+  Result<std::optional<Entry>> find_held_entry(const FdRef& dir, const EntryName& at,
+                                               const Stripes::Exclusive& held);
+  /// What an entry that was looked at under the lock shows. Not a directory, and ours.
+  Result<Object> object_of(const Entry& entry);
   Result<bool> read_mark(int dir, const std::string& name, Entry& entry);
   Result<FileAttr> entry_attr(const FdRef& dir, const Gfid& parent, const std::string& name);
   Result<ListedEntry> listed(const FdRef& dir, const Gfid& parent, const Listing::Name& name,
@@ -220,10 +223,12 @@ class Store {
   Result<void> set_owner_and_mode(const Object& object, const ObjectState& state);
   Result<void> set_times(const Object& object, const timespec& atime, const timespec& mtime);
   Result<layout::Meta> meta_of(const Object& object);
+  void remember_meta(const Entry& entry);
   Result<void> set_meta(const Object& object, const layout::Meta& meta);
   Result<void> dress(const Object& object, const Record& record, const layout::Meta& meta);
   Result<void> undress(const Object& object, const ObjectState& state);
   Result<void> stamp(const Gfid& gfid, std::uint64_t time_ns);
+  Result<void> stamp(const Object& object, std::uint64_t time_ns);
 
   // survey.cc
   class InodeTable;
@@ -248,8 +253,8 @@ class Store {
   Result<void> make_regular(const Record& record, const FdRef& index_dir);
   Result<void> make_directory(const Record& record);
   Result<void> restate(const Record& record);
-  Result<void> rename_entry(const Record& record, const FdRef& from_dir, const FdRef& to_dir,
-                            const ApplyHints& hints);
+  struct Renamed;
+  Result<void> rename_entry(const Record& record, const Renamed& names, const ApplyHints& hints);
   Result<void> exchange_entries(const Record& record, const FdRef& from_dir, const FdRef& to_dir);
   Result<void> set_name_if_exists(const FdRef& dir, const EntryName& at, const Gfid& gfid,
                                   std::uint32_t type);
@@ -259,6 +264,8 @@ class Store {
   Result<void> touch_if_here(const Gfid& directory, std::uint64_t time_ns);
   Result<void> moved(const Gfid& gfid, const EntryName& to, std::uint64_t time_ns);
   Result<void> drop_object(const Gfid& gfid, bool last_link, std::uint64_t time_ns, const ApplyHints& hints);
+  Result<void> drop_found(const Gfid& gfid, const Object& object, bool last_link, std::uint64_t time_ns,
+                          const ApplyHints& hints);
   Result<void> remove_directory(const Gfid& gfid);
   Result<void> remove_index_link(const Gfid& gfid);
   Result<void> remove_all_names(const Gfid& gfid, ino_t inode);
@@ -283,6 +290,8 @@ class Store {
   OpenInode tmp_;
   FdCache fds_;
   Stripes stripes_;
+  SeenNames seen_names_;
+  MetaCache metas_;
   ListingCache listings_;
   DirectoryTimes directory_times_;
   LostNames* lost_names_ = nullptr;

@@ -29,26 +29,38 @@ class Stripes {
   /// What a writer holds; released on destruction.
   class Exclusive {
    public:
-    Exclusive(Stripes& owner, std::vector<unsigned> stripes) : owner_(owner), stripes_(std::move(stripes)) {
-      std::ranges::sort(stripes_);
-      stripes_.erase(std::ranges::unique(stripes_).begin(), stripes_.end());
-      for (auto i : stripes_) {
+    Exclusive(Stripes& owner, std::vector<unsigned> stripes) : owner_(owner) {
+      std::ranges::sort(stripes);
+      stripes.erase(std::ranges::unique(stripes).begin(), stripes.end());
+      held_.reserve(stripes.size());
+      for (auto i : stripes) {
         owner_.stripes_[i].mutex.lock();
-        owner_.stripes_[i].changed = UINT64_MAX;
+        held_.push_back({i, owner_.stripes_[i].changed.exchange(UINT64_MAX)});
       }
     }
     Exclusive(const Exclusive&) = delete;
     ~Exclusive() {
       auto now = ++owner_.ticks_;
-      for (auto i : stripes_) {
-        owner_.stripes_[i].changed = now;
-        owner_.stripes_[i].mutex.unlock();
+      for (const auto& held : held_) {
+        owner_.stripes_[held.stripe].changed = now;
+        owner_.stripes_[held.stripe].mutex.unlock();
       }
+    }
+    /// Whether the last change of the stripe before this writer ended at `tick` or earlier. For who knows
+    /// that he has changed nothing yet.
+    bool unchanged_since(std::uint64_t tick, unsigned stripe) const {
+      for (const auto& held : held_)
+        if (held.stripe == stripe) return held.changed <= tick;
+      return owner_.unchanged_since(tick, stripe);
     }
 
    private:
+    struct Held {
+      unsigned stripe;
+      std::uint64_t changed;  // the stripe's, before it was locked
+    };
     Stripes& owner_;
-    std::vector<unsigned> stripes_;
+    std::vector<Held> held_;
   };
 
   Exclusive exclusive(std::vector<unsigned> stripes) { return Exclusive(*this, std::move(stripes)); }
