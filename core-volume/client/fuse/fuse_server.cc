@@ -175,8 +175,10 @@ bool FuseServer::Impl::receive_one() {
   message.mem = received.writable().data();
   fuse_in_header head;
   std::memcpy(&head, message.mem, sizeof head);
-  dispatch.starting = head.opcode == FUSE_INIT;
+  // Set for INIT alone, which comes before there are invalidations: they are written by other threads.
+  if (head.opcode == FUSE_INIT) dispatch.starting = true;
   fuse_session_process_buf(session, &message);
+  if (head.opcode == FUSE_INIT) dispatch.starting = false;
   if (fuse_session_exited(session) != 0) ended = true;
   return !ended;
 }
