@@ -106,7 +106,7 @@ class CacheLayer::Changing {
   void settle_attributes(const Gfid& gfid, const FileAttr* attr) {
     auto* node = cache_.nodes_.find(gfid);
     if (node == nullptr) return;
-    if (attr == nullptr || attr->nlink == 0 || node->born > change_.started())
+    if (attr == nullptr || attr->nlink == 0 || node->born > change_.started() || change_.beside_blind())
       node->doubtful = true;
     else
       offer(*node, *attr);

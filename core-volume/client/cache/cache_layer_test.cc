@@ -239,6 +239,43 @@ TEST_F(CacheLayerTest, AnAnswerTeachesNothingAboutWhatWeChangeMeanwhile) {
   expect_brick_agrees(kRoot);
 }
 
+/// Answers of create take their time on the way back.
+struct SlowAnswers : PassThroughLayer {
+  using PassThroughLayer::PassThroughLayer;
+  bool hold = false;
+  Event let_go;
+  Task<Result<Opened>> create(const OpContext& ctx, Gfid parent, std::string_view name,
+                              const NewObject& object, int flags) override {
+    auto opened = co_await PassThroughLayer::create(ctx, parent, name, object, flags);
+    while (hold) {
+      CO_TRY(co_await let_go.wait());
+    }
+    co_return opened;
+  }
+};
+
+TEST_F(CacheLayerTest, AnAnswerMayBeOlderThanAnotherChangeOfOurs) {
+  const auto d = mkdir(two, kRoot, "d").gfid;
+  const auto file = create(two, d, "a").attr.gfid;
+  ASSERT_TRUE(world.run(two.cache.link(world.ctx, file, d, "b")));
+  world.loop.run_for(1s);
+  auto rpc = world.connect("third");
+  SlowAnswers slow(*rpc);
+  CacheLayer third(slow, *rpc);
+  ASSERT_TRUE(world.run(third.lookup(world.ctx, d, "a")));
+  slow.hold = true;
+  const NewObject object{.mode = 0644};
+  auto truncating = world.begin(third.create(world.ctx, d, "a", object, O_RDWR | O_TRUNC));
+  // What is behind the name is not known while that is under way.
+  ASSERT_TRUE(world.run(third.unlink(world.ctx, d, "a")));
+  slow.hold = false;
+  slow.let_go.notify_all();
+  world.loop.settle();
+  ASSERT_TRUE(truncating->has_value());
+  EXPECT_EQ(world.run(third.getattr(world.ctx, file))->nlink, 1u);
+  world.stop(*rpc);
+}
+
 TEST_F(CacheLayerTest, AFailedChangeLeavesWhatItTouchedUnknown) {
   const auto d = mkdir(one, kRoot, "d").gfid;
   create(one, d, "f");

@@ -42,16 +42,21 @@ OwnChange::OwnChange(Flights& flights, Gfids gfids, Names names, bool blind)
       names_(std::move(names)),
       started_(flights.next()),
       blind_(blind) {
-  for (auto& other : flights.changes_)
+  for (auto& other : flights.changes_) {
+    beside_blind_ |= other.blind_;
+    other.beside_blind_ |= blind_;
     for (std::size_t mine = 0; mine < names_.size(); ++mine)
       for (std::size_t its = 0; its < other.names_.size(); ++its)
         if (names_[mine] == other.names_[its]) clashed_[mine] = other.clashed_[its] = true;
+  }
   flights.changes_.push_back(*this);
   for (auto& question : flights.questions_) question.meet(*this);
 }
 
 void OwnChange::go_blind() {
   if (std::exchange(blind_, true)) return;
+  for (auto& other : flights_.changes_)
+    if (&other != this) other.beside_blind_ = true;
   for (auto& question : flights_.questions_) question.met_anything_ = true;
 }
 

@@ -35,6 +35,8 @@ class OwnChange : public boost::intrusive::list_base_hook<> {
   bool blind() const { return blind_; }
   /// Another change of ours had the name at the same time: nobody knows which came first.
   bool clashed(std::size_t name) const { return clashed_[name]; }
+  /// Another change of ours that was under way at the same time may have touched the same objects.
+  bool beside_blind() const { return beside_blind_; }
 
  private:
   friend class Flights;
@@ -47,6 +49,7 @@ class OwnChange : public boost::intrusive::list_base_hook<> {
   const std::uint64_t started_;
   bool blind_;
   bool clashed_[2] = {};
+  bool beside_blind_ = false;
 };
 
 /// A question on its way, or a change whose answer brings a new object's attributes.
