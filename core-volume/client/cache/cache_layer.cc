@@ -2,10 +2,20 @@
 // Questions: answered here, or asked and learnt from.
 #include "core-volume/client/cache/cache_layer.h"
 
+#include <algorithm>
+#include <bit>
+
 #include "base/coro.h"
 #include "core-volume/layer/names.h"
 
 namespace polder {
+namespace {
+
+constexpr std::uint32_t kNamesPerAbsence = 64;
+constexpr std::uint32_t kAbsencesMax = 128;  // 8,192 names
+constexpr std::size_t kPageNames = 1024;
+
+}  // namespace
 
 CacheLayer::CacheLayer(FileOps& below, LeaseSource& leases, CacheOptions options)
     : PassThroughLayer(below), leases_(leases), nodes_(options) {
@@ -65,7 +75,25 @@ Task<Result<FileAttr>> CacheLayer::lookup(const OpContext& ctx, Gfid parent, std
   const Question question(flights_);
   auto found = co_await below_->lookup(asking, parent, name);
   learn_entry(question, ask, {parent, name}, found);
+  if (found.failed_with(ENOENT)) co_await absent_again(ctx, parent);
   co_return found;
+}
+
+/// Lists a directory after 2, 4, 8... such answers, for as long as it has not more names than they are worth:
+/// a name of a listing costs the brick a small part of a question, and a large directory is listed once in a
+/// while at most.
+Task<void> CacheLayer::absent_again(const OpContext& ctx, Gfid parent) {
+  auto* directory = nodes_.find(parent);
+  if (directory == nullptr || directory->complete || !leases_.leases_hold()) co_return;
+  const auto absences = ++directory->absences;
+  if (absences < 2 || absences > kAbsencesMax || !std::has_single_bit(absences)) co_return;
+  std::uint64_t cookie = 0;
+  for (std::size_t left = absences * kNamesPerAbsence; left > 0;) {
+    auto page = co_await readdir(ctx, parent, cookie, std::min<std::size_t>(left, kPageNames), false);
+    if (!page || page->end || page->entries.empty()) co_return;
+    left -= std::min(left, page->entries.size());
+    cookie = page->entries.back().cookie;
+  }
 }
 
 void CacheLayer::learn_entry(const Question& question, const LeaseAsk& ask, const NameIn& name,

@@ -4,7 +4,8 @@
 // moment as one of the brick would be; docs/coherence.md says what applications get of that.
 //
 // - In a directory of which all names are known (made by this client, or listed from begin to end) a name
-//   that is not there is ENOENT without a question.
+//   that is not there is ENOENT without a question. Who looks for absent names again and again (a compiler's
+//   search path, a rename's target) makes this layer list the directory itself, as far as that pays.
 // - A change of ours makes unknown what it touches when it begins, and known again by its answer, unless
 //   another one of ours ran beside it. If it fails, what it touched stays unknown.
 // - Listings, data, extended attributes and locks pass.
@@ -84,6 +85,7 @@ class CacheLayer final : public PassThroughLayer {
                    const Result<FileAttr>& found);
   void learn_page(const Question& question, const LeaseAsk& ask, const Gfid& gfid, std::uint64_t cookie,
                   const DirectoryPage& page);
+  Task<void> absent_again(const OpContext& ctx, Gfid parent);
   Task<Result<void>> remove(const OpContext& ctx, Gfid parent, std::string_view name, bool directory);
 
   LeaseSource& leases_;

@@ -48,6 +48,7 @@ class CachedNode : public boost::intrusive::list_base_hook<> {
     std::uint64_t names_changed;  // as it was at its start
   };
   std::optional<Listing> listing;  // from the first entry on, gapless
+  std::uint32_t absences = 0;      // how often the brick had to say that a name is not there
 
   const CachedName* name(std::string_view name) const;
 
