@@ -19,11 +19,12 @@ SegmentStep stopped(SegmentStep::Kind kind, std::string what) {
   return step;
 }
 
-}  // namespace
-
+/// As what has room for records, but none. No record is all zeros, its checksum is not.
 bool is_zero(ConstBytes bytes) {
   return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
 }
+
+}  // namespace
 
 Result<SegmentStream> SegmentStream::open(Disk& disk, int dir, const SegmentName& name) {
   TRY(auto file,

@@ -10,9 +10,6 @@
 
 namespace polder {
 
-/// As what has room for records, but none. No record is all zeros, its checksum is not.
-bool is_zero(ConstBytes bytes);
-
 /// What follows in a segment.
 struct SegmentStep {
   enum class Kind {

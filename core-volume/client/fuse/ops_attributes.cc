@@ -4,7 +4,6 @@
 #include <sys/statvfs.h>
 
 #include "base/coro.h"
-#include "base/log.h"
 #include "core-volume/client/fuse/bridge.h"
 #include "core-volume/client/fuse/fuse_server.h"
 #include "core-volume/layer/posix_acl.h"
@@ -42,10 +41,7 @@ Task<void> Bridge::setattr(Request request, NodeId node, SetAttr change, bool se
     co_return;
   }
   if (takes_privileges) {
-    if (auto taken = co_await take_privileges(request, node, gfid, change, set_ids); !taken) {
-      request.fail(taken.error());
-      co_return;
-    }
+    if (request.failed(co_await take_privileges(request, node, gfid, change, set_ids))) co_return;
   }
   directories_.erase(node);
   auto attr = co_await volume_.setattr(request.context(), gfid, change);

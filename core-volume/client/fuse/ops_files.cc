@@ -178,10 +178,7 @@ Task<void> Bridge::write(Request request, NodeId node, std::uint64_t file, std::
   // Without that the kernel has asked already, unless the bytes do not pass its cache.
   if (!takes_privileges) set_ids = open.direct && request.context().uid != 0;
   if ((takes_privileges || open.direct) && may_have_privileges(node, set_ids)) {
-    if (auto dropped = co_await drop_privileges(request.context(), node, gfid, set_ids); !dropped) {
-      request.fail(dropped.error());
-      co_return;
-    }
+    if (request.failed(co_await drop_privileges(request.context(), node, gfid, set_ids))) co_return;
   }
   const std::size_t size = data.size();
   auto written =
@@ -208,11 +205,8 @@ Task<void> Bridge::fallocate(Request request, NodeId node, int mode, std::uint64
   const Gfid gfid = gfid_or_stale(request, node);
   if (gfid.is_nil()) co_return;
   // Of these the kernel does not say who must take what.
-  if (auto dropped = co_await drop_privileges(request.context(), node, gfid, request.context().uid != 0);
-      !dropped) {
-    request.fail(dropped.error());
-    co_return;
-  }
+  const bool by_user = request.context().uid != 0;
+  if (request.failed(co_await drop_privileges(request.context(), node, gfid, by_user))) co_return;
   auto done = co_await volume_.fallocate(request.context(), gfid, mode, offset, length);
   changed_here(node);
   done ? request.ok() : request.fail(done.error());
@@ -234,11 +228,8 @@ Task<void> Bridge::copy_range(Request request, NodeId from, std::uint64_t from_o
   if (source.is_nil()) co_return;
   const Gfid target = gfid_or_stale(request, to);
   if (target.is_nil()) co_return;
-  if (auto dropped = co_await drop_privileges(request.context(), to, target, request.context().uid != 0);
-      !dropped) {
-    request.fail(dropped.error());
-    co_return;
-  }
+  const bool by_user = request.context().uid != 0;
+  if (request.failed(co_await drop_privileges(request.context(), to, target, by_user))) co_return;
   // A caller loops over short copies; in between it can be interrupted. (The reply has 32 bits.)
   constexpr std::uint64_t kPieceMax_bytes = 256 << 20;
   auto copied = co_await volume_.copy_range(request.context(), source, from_offset, target, to_offset,

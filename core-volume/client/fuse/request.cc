@@ -36,6 +36,11 @@ bool Request::fail(int code) {
   return fuse_reply_err(take(), code == ECANCELED ? EINTR : code) == 0;
 }
 
+bool Request::failed(const Result<void>& result) {
+  if (!result) fail(result.error());
+  return !result;
+}
+
 bool Request::fail(const Error& error) {
   if (!error.context().empty()) log::debug("{}", error.message());
   return fail(error.code() > 0 ? error.code() : EIO);

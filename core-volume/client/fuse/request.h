@@ -37,6 +37,8 @@ class Request {
   bool ok() { return fail(0); }
   bool fail(int code);
   bool fail(const Error& error);
+  /// Whether it was an error, which is the answer then.
+  bool failed(const Result<void>& result);
   bool entry(const fuse_entry_param& entry) { return fuse_reply_entry(take(), &entry) == 0; }
   bool created(const fuse_entry_param& entry, const fuse_file_info& file) {
     return fuse_reply_create(take(), &entry, &file) == 0;

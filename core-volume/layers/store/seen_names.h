@@ -5,7 +5,6 @@
 #pragma once
 #include <sys/stat.h>
 
-#include <array>
 #include <mutex>
 #include <optional>
 #include <string>
