@@ -7,6 +7,7 @@
 #include "base/concurrency.h"
 #include "base/coro.h"
 #include "core-volume/graph/volume_actors.h"
+#include "tests/support/seeds.h"
 
 namespace polder {
 namespace {
@@ -34,15 +35,10 @@ void run_actors(SimVolume& node, Shared& shared, std::uint64_t seed, int actors,
   node.loop.run_until_done(group.wait_idle(), std::chrono::seconds(10));
 }
 
-/// POLDER_LONG_TESTS: many more (tools/check slow).
-std::uint64_t seeds(std::uint64_t usual) {
-  return std::getenv("POLDER_LONG_TESTS") ? 30 * usual : usual;
-}
-
 class VolumeRandomTest : public testing::TestWithParam<Spread> {};
 
 TEST_P(VolumeRandomTest, ManyClientsLeaveItWhole) {
-  for (std::uint64_t seed = 1; seed <= seeds(4); ++seed) {
+  for (auto seed : seeds(4, 120)) {
     SCOPED_TRACE(seed);
     SimVolume node(3, GetParam(), seed);
     Shared shared;
@@ -55,7 +51,7 @@ TEST_P(VolumeRandomTest, ManyClientsLeaveItWhole) {
 
 /// The disk goes at any system call, and `end` ends the process, again and again.
 void expect_whole_after(Spread spread, const std::function<void(SimVolume&, std::mt19937_64&)>& end) {
-  for (std::uint64_t seed = 1; seed <= seeds(2); ++seed) {
+  for (auto seed : seeds(2, 60)) {
     SimVolume node(3, spread, seed);
     Shared shared;
     std::mt19937_64 random(seed);
@@ -84,7 +80,7 @@ TEST_P(VolumeRandomTest, WithoutPowerAtAnyMomentItIsWhole) {
 /// After the power loss one brick is away for a while, and the others are used. Then it is compared with
 /// them, also if the process was killed before that.
 TEST_P(VolumeRandomTest, ABrickThatIsAwayAfterAPowerLossIsComparedWhenItIsBack) {
-  for (std::uint64_t seed = 1; seed <= seeds(4); ++seed) {
+  for (auto seed : seeds(4, 120)) {
     SimVolume node(3, GetParam(), seed);
     Shared shared;
     std::mt19937_64 random(seed);
@@ -164,7 +160,7 @@ Task<void> one_rename(FileOps& ops, OpContext ctx, Gfid from, std::string old_na
 }
 
 TEST(VolumeReadersTest, OppositeRenamesMakeNoCircle) {
-  for (std::uint64_t seed = 1; seed <= seeds(8); ++seed) {
+  for (auto seed : seeds(8, 240)) {
     SimVolume node(3, Spread::kDirs, seed);
     Client c(node);
     auto a = c.dir(root, "a"), b = c.dir(root, "b");

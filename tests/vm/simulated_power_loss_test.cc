@@ -3,12 +3,12 @@
 // not synced: many more power losses than real file systems can be given, and each a function of its seed.
 #include <gmock/gmock.h>
 
-#include <cstdlib>
 #include <random>
 
 #include "base/concurrency.h"
 #include "core-volume/graph/volume_stack_test_support.h"
 #include "core-volume/layer/conformance/conformance.h"
+#include "tests/support/seeds.h"
 #include "tests/vm/look.h"
 #include "tests/vm/workload.h"
 
@@ -40,19 +40,10 @@ class SimulatedPowerLossTest : public testing::TestWithParam<std::uint32_t> {
   }
 };
 
-/// POLDER_SIM_SEED=FIRST[:COUNT] for others.
-std::pair<std::uint64_t, std::uint64_t> first_and_count() {
-  const char* text = std::getenv("POLDER_SIM_SEED");
-  if (!text) return {1, std::getenv("POLDER_LONG_TESTS") ? 400 : 12};
-  char* end = nullptr;
-  const auto first = std::strtoull(text, &end, 10);
-  return {first, *end == ':' ? std::strtoull(end + 1, nullptr, 10) : 1};
-}
-
 TEST_P(SimulatedPowerLossTest, WhatWasSyncedIsThere) {
-  const auto [first, seeds] = first_and_count();
+  const auto all_seeds = seeds(12, 400);
   std::size_t certain = 0;
-  for (auto seed = first; seed < first + seeds; ++seed) {
+  for (auto seed : all_seeds) {
     SCOPED_TRACE(fmt::format("seed {}", seed));
     SimVolume node(GetParam(), GetParam() == 1 ? Spread::kDirs : Spread::kFiles, seed, GetParam() > 1);
     configure(node);
@@ -76,7 +67,7 @@ TEST_P(SimulatedPowerLossTest, WhatWasSyncedIsThere) {
     ASSERT_THAT(history.problems(must(node.run_one(look(node.ops()))), acks), testing::IsEmpty());
     certain += history.certain(acks);
   }
-  if (seeds > 1) EXPECT_GT(certain, 10 * seeds);
+  if (all_seeds.size() > 1) EXPECT_GT(certain, 10 * all_seeds.size());
 }
 
 INSTANTIATE_TEST_SUITE_P(Bricks, SimulatedPowerLossTest, testing::Values(1, 3),
