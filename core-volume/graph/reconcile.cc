@@ -18,7 +18,7 @@ class Reconcile {
   Result<std::vector<Repair>> run() {
     for (const auto& [set, store] : sets_) {
       TRY(auto survey, store->survey().with("survey of brick {}", store->path()));
-      take(std::move(survey));
+      take(set, std::move(survey));
     }
     std::ranges::sort(marks_);
     std::ranges::sort(away_);
@@ -26,7 +26,7 @@ class Reconcile {
     for (const auto& mark : marks_) {
       TRY(check_mark(mark));
     }
-    TRY(find_wanted());
+    find_wanted();
     for (const auto& [gfid, directory] : directories_)
       if (gfid != Gfid::root() && !directory.entries.empty()) check_directory(gfid, directory);
     for (const auto& noted : away_) {
@@ -77,7 +77,7 @@ class Reconcile {
     return record;
   }
 
-  void take(Survey survey) {
+  void take(std::uint32_t set, Survey survey) {
     auto take_all = [](auto& from, auto& to) { std::ranges::move(from, std::back_inserter(to)); };
     for (auto& directory : survey.directories)
       directories_[directory.gfid].parent = std::move(directory.parent);
@@ -85,6 +85,8 @@ class Reconcile {
     take_all(survey.elsewhere, marks_);
     take_all(survey.away, away_);
     take_all(survey.nameless, nameless_);
+    for (const auto& gfid : survey.orphans)
+      if (owner(gfid) == set) orphans_.insert(gfid);  // a redo marks what is elsewhere, too
   }
 
   void take_subdirectory(const Named& entry) {
@@ -126,16 +128,13 @@ class Reconcile {
   }
 
   /// Not one that was removed and waits for its last handle to go.
-  Result<bool> can_have_names(const Gfid& directory) {
-    if (!directories_.contains(directory)) return false;
-    TRY(bool removed, store_of(directory).is_orphan(directory));
-    return !removed;
+  bool can_have_names(const Gfid& directory) const {
+    return directories_.contains(directory) && !orphans_.contains(directory);
   }
 
   /// Whether a name can be given.
   Result<bool> is_free(const EntryName& name) {
-    TRY(bool can_be, can_have_names(name.parent));
-    if (!can_be || given_.contains(name)) return false;
+    if (!can_have_names(name.parent) || given_.contains(name)) return false;
     if (dropped_.contains(name)) return true;
     auto there = store_of(name.parent).lookup(name.parent, name.name);
     if (there.failed_with(ENOENT)) return true;
@@ -168,17 +167,15 @@ class Reconcile {
   }
 
   /// What has no entry where it says that it is: a directory that has several leaves that place to it.
-  Result<void> find_wanted() {
+  void find_wanted() {
     for (const auto& noted : away_)
       if (runs(noted.name.parent) && !contains(marks_, noted.name, noted.gfid)) wanted_.insert(noted.name);
     for (const auto& [gfid, directory] : directories_) {
       if (gfid == Gfid::root() || !directory.entries.empty() || !all_run()) continue;
-      TRY(bool orphan, store_of(gfid).is_orphan(gfid));
-      if (orphan) continue;
+      if (orphans_.contains(gfid)) continue;
       lost_directories_.emplace(gfid, directory.parent);
       wanted_.insert(directory.parent);
     }
-    return {};
   }
 
   void check_directory(const Gfid& gfid, const Directory& directory) {
@@ -198,6 +195,9 @@ class Reconcile {
     }
     if (*kept != noted)
       move_to(gfid, noted, *kept, S_IFDIR, owner(gfid), "is a directory that notes another place");
+    else if (orphans_.contains(gfid))
+      repair(owner(gfid), change(RecordKind::kLink, gfid, *kept, S_IFDIR),
+             fmt::format("directory {} was removed by what no log has", gfid.hex()));
   }
 
   void move_to(const Gfid& gfid, const EntryName& from, const EntryName& to, std::uint32_t mode,
@@ -224,9 +224,8 @@ class Reconcile {
       give_entry(place, gfid, S_IFDIR);
       return {};
     }
-    TRY(bool exists, can_have_names(place.parent));
     TRY(bool empty, store_of(gfid).is_empty(gfid));
-    if (empty && !exists)
+    if (empty && !can_have_names(place.parent))
       repair(owner(gfid), removed(gfid), fmt::format("directory {} has no name", gfid.hex()));
     else
       keep_in_root(gfid, place, S_IFDIR);
@@ -249,6 +248,7 @@ class Reconcile {
   std::map<Gfid, Directory> directories_;
   std::vector<Named> subdirectories_;
   std::vector<Gfid> nameless_;
+  std::set<Gfid> orphans_;
   std::vector<Named> marks_, away_;             // sorted
   std::map<Gfid, EntryName> lost_directories_;  // without an entry; where it was
   std::set<EntryName> wanted_;                  // and where others have none

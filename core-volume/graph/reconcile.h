@@ -11,6 +11,7 @@
 //   back; where the name is taken or its directory gone or removed (it may still be open), the object's note
 //   goes; if that was all it had, it gets a name in the root, "lost+found-GFID";
 // - a file that nothing notes a name of goes, as does an empty directory whose parent is gone;
+// - a directory that has an entry was not removed;
 // - a directory has the one entry that it notes itself, or another one that it has if that is the place of
 //   something that has no entry there; a file that has other names gives way to a directory that has none.
 #pragma once

@@ -68,5 +68,37 @@ TEST(Reconcile, ADirectoryThatWasRemovedGetsNoNameBack) {
   EXPECT_EQ(client.content(found.gfid), "data");
 }
 
+/// Its set has kept the removal on its disk, the one of its name has not, and no log has it.
+TEST(Reconcile, ADirectoryThatHasAnEntryWasNotRemoved) {
+  SimVolume volume(3, Spread::kDirs);
+  Client client(volume);
+  Gfid gfid;
+  const auto place = make_directory_on(volume, client, 1, gfid);
+  remove_on(volume, 1, place, gfid, S_IFDIR);
+  repair_all(volume);
+  volume.stop();
+  volume.start();
+  EXPECT_THAT(volume.problems(), testing::IsEmpty());
+  client.file(gfid, "file", "data");
+  EXPECT_EQ(must(client.lookup(Gfid::root(), place.name)).gfid, gfid);
+}
+
+/// Its removal is in the logs, the one of a name in it is not.
+TEST(Reconcile, ADirectoryThatWasRemovedBeforeItWasEmptyGetsItsNameBack) {
+  SimVolume volume(3, Spread::kDirs);
+  Client client(volume);
+  Gfid gfid;
+  const auto place = make_directory_on(volume, client, 1, gfid);
+  client.file(gfid, "file", "data");
+  remove_on(volume, 1, place, gfid, S_IFDIR);
+  remove_on(volume, 0, place, gfid, S_IFDIR);
+  repair_all(volume);
+  volume.stop();
+  volume.start();
+  EXPECT_THAT(volume.problems(), testing::IsEmpty());
+  EXPECT_EQ(must(client.lookup(Gfid::root(), place.name)).gfid, gfid);
+  EXPECT_THAT(client.names(gfid), testing::ElementsAre("file"));
+}
+
 }  // namespace
 }  // namespace polder

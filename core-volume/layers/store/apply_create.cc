@@ -35,6 +35,7 @@ Result<void> Store::apply_create(const Record& record) {
     if (made.failed_with(EEXIST)) made = restate(record);
     TRY(std::move(made).with("make object {}", record.gfid.hex()));
     crash_point("store/after-index-link");
+    TRY(named_again(record.gfid));
   }
   if (!parent) return {};  // make_directory() has noted where its entry is
   auto lock = stripes_.exclusive({Stripes::name(record.name.parent, record.name.name),
@@ -127,6 +128,7 @@ Result<void> Store::apply_link(const Record& record) {
   if (!parent && owns(record.name.parent)) return {};
   auto lock = stripes_.exclusive({Stripes::name(record.name.parent, record.name.name),
                                   Stripes::object(record.name.parent), Stripes::object(record.gfid)});
+  TRY(named_again(record.gfid));
   if (parent) {
     TRY(set_name_if_exists(parent, record.name, record.gfid, record.tx.mode));
     crash_point("store/after-name-link");
@@ -162,7 +164,6 @@ Result<void> Store::set_name(const FdRef& dir, const EntryName& at, const Gfid& 
 /// An entry that is a symlink, known by its mark: of a directory, or of what is on another set.
 Result<void> Store::set_mark(const FdRef& dir, const EntryName& at, const Gfid& gfid, std::uint32_t type) {
   auto hex = gfid.hex();
-  if (type == S_IFDIR) set_orphan_directory(gfid, false);
   auto tmp_name = hex + ".entry";
   (void)disk_.unlink(tmp_.fd(), tmp_name);
   TRY(disk_.symlink("../" + hex, tmp_.fd(), tmp_name));

@@ -63,7 +63,12 @@ Result<void> Store::drop_found(const Gfid& gfid, const Object& object, bool last
   }
   if (object.is(S_IFDIR)) {
     if (!keep) return remove_directory(gfid);
-    set_orphan_directory(gfid, true);
+    // After a power loss something may be in it again: it has lost its place, and reconcile.h finds one.
+    TRY(auto entries, disk_.list(object.fd->fd()));
+    if (!entries.empty()) {
+      TRY(unmark_orphan(gfid));
+    }
+    set_orphan_directory(gfid, entries.empty());
     return stamp(object, time_ns);
   }
   // Folded again it may have a name for a while that a later record removes.
@@ -104,6 +109,10 @@ Result<void> Store::apply_rename(const Record& record, const ApplyHints& hints) 
       Stripes::object(record.name.parent), Stripes::object(record.to.parent), Stripes::object(record.gfid)};
   if (!record.displaced.is_nil()) stripes.push_back(Stripes::object(record.displaced));
   auto lock = stripes_.exclusive(std::move(stripes));
+  TRY(named_again(record.gfid));
+  if (record.exchange) {
+    TRY(named_again(record.displaced));
+  }
 
   Renamed names{from_dir, to_dir, {}, {}};
   if (record.exchange) {

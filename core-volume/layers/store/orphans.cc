@@ -33,6 +33,21 @@ Result<void> Store::mark_orphan(const Gfid& gfid) {
   return {};
 }
 
+Result<void> Store::unmark_orphan(const Gfid& gfid) {
+  auto removed = disk_.unlink(orphans_.fd(), gfid.hex());
+  if (removed.failed_with(ENOENT)) return {};
+  return std::move(removed).with("unmark orphan {}", gfid.hex());
+}
+
+/// Before a directory gets a name: by an older record, as a rule, after a power loss took the one that had
+/// removed it from the log. A file's links tell that it has a name.
+Result<void> Store::named_again(const Gfid& gfid) {
+  if (!is_orphan_directory(gfid)) return {};
+  TRY(unmark_orphan(gfid));
+  set_orphan_directory(gfid, false);
+  return {};
+}
+
 Result<void> Store::reap(const Gfid& gfid) {
   TRY(refuse_if_read_only());
   auto lock = stripes_.exclusive({Stripes::object(gfid)});
@@ -46,9 +61,7 @@ Result<void> Store::reap(const Gfid& gfid) {
   } else if (object && object->native.st_nlink == 1) {
     TRY(remove_index_link(gfid));
   }
-  auto removed = disk_.unlink(orphans_.fd(), gfid.hex());
-  if (!removed && !removed.failed_with(ENOENT)) return removed;
-  return {};
+  return unmark_orphan(gfid);
 }
 
 /// A marked directory that still has its entry was killed on its way: redoing its record removes the entry.

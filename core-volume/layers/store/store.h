@@ -273,6 +273,8 @@ class Store {
   Result<void> change_extent(const FdRef& file, const Record& record);
   Result<void> zero_by_hand(const FdRef& file, const Record& record);
   Result<void> mark_orphan(const Gfid& gfid);
+  Result<void> unmark_orphan(const Gfid& gfid);
+  Result<void> named_again(const Gfid& gfid);
   Result<void> load_orphan_directories();
   bool is_orphan_directory(const Gfid& gfid);
   void set_orphan_directory(const Gfid& gfid, bool orphan);

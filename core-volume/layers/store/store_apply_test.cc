@@ -71,6 +71,22 @@ TEST_P(StoreApplyTest, RemovedMeansGoneWhateverItsNames) {
   EXPECT_TRUE(must(store->is_empty(Gfid::root())));
 }
 
+/// After a power loss that took the unlink from the log.
+TEST_P(StoreApplyTest, AnOpenDirectoryThatAnOlderRecordBringsBackIsNotReaped) {
+  auto store = new_store("back");
+  RecordMaker records;
+  const auto dir = records.create(Gfid::root(), "d", S_IFDIR | 0755);
+  must(store->apply(dir));
+  must(store->apply(records.unlink(dir.gfid, Gfid::root(), "d"), {.keep_object = true}));
+  ASSERT_EQ(must(store->orphans()).size(), 1u);
+  must(store->apply(dir));
+  store.reset();
+  store = must(Store::open(test_disk->disk(), test_disk->path("back"), {}));
+  for (const auto& gfid : must(store->orphans())) must(store->reap(gfid));
+  EXPECT_EQ(must(store->lookup(Gfid::root(), "d")).gfid, dir.gfid);
+  EXPECT_EQ(must(store->attr(dir.gfid)).nlink, 1u);
+}
+
 TEST_P(StoreApplyTest, DestructiveRecordSparesWhatWasWrittenAfterIt) {
   auto store = new_store("destructive");
   RecordMaker records;

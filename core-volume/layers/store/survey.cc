@@ -53,10 +53,9 @@ Result<Survey> Store::survey() {
     TRY(survey_directory(*gfid, survey, inodes).with("look at directory {}", entry.name));
   }
   TRY(survey_away(survey, inodes).with("look at {}", layout::kAway));
-  for (const auto& gfid : inodes.nameless()) {
-    TRY(bool orphan, is_orphan(gfid));
-    if (!orphan) survey.nameless.push_back(gfid);
-  }
+  TRY(survey.orphans, orphans());
+  for (const auto& gfid : inodes.nameless())
+    if (!std::ranges::binary_search(survey.orphans, gfid)) survey.nameless.push_back(gfid);
   return survey;
 }
 

@@ -25,6 +25,7 @@ struct Survey {
   std::vector<Named> elsewhere;       // entries here of objects of other sets
   std::vector<Named> away;            // names of our objects in directories of other sets
   std::vector<Gfid> nameless;         // not directories; those that were open are not among them
+  std::vector<Gfid> orphans;          // marked as removed and open (or not known not to be); sorted
 };
 
 }  // namespace polder
