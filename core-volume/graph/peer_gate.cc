@@ -74,6 +74,11 @@ Task<Result<void>> PeerGate::adopt(Record decided) {
   co_return co_await inside->adopt(std::move(decided));
 }
 
+Task<Result<std::set<TxId>>> PeerGate::overtaken(std::vector<Record> decided) {
+  CO_TRY(auto inside, enter());
+  co_return co_await inside->overtaken(std::move(decided));
+}
+
 bool PeerGate::is_blocked(const Record& decided) {
   return peer_ && peer_->is_blocked(decided);
 }

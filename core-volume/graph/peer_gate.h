@@ -31,6 +31,7 @@ class PeerGate final : public SetPeer {
   std::vector<Record> open_echoes() override;
   Task<void> settle_prepared() override;
   Task<Result<void>> adopt(Record decided) override;
+  Task<Result<std::set<TxId>>> overtaken(std::vector<Record> decided) override;
   bool is_blocked(const Record& decided) override;
   void delivered(TxId id, std::uint32_t set) override;
   bool is_stable(TxId id) override;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/coro.h"
+#include "base/log.h"
 
 namespace polder {
 namespace {
@@ -37,12 +38,53 @@ Task<Result<bool>> is_open_at(SetPeer& leader, const Record& record) {
   co_return outcome == TxOutcome::kDecided;
 }
 
+/// By any set.
+Task<Result<std::set<TxId>>> overtaken(const std::map<std::uint32_t, SetPeer*>& sets,
+                                       const std::vector<Record>& records) {
+  std::set<TxId> all;
+  for (const auto& [set, peer] : sets) {
+    CO_TRY(auto some, co_await peer->overtaken(records));
+    all.merge(some);
+  }
+  co_return all;
+}
+
+/// It does not happen where it has not yet. If its leader has kept it, the others say that they have done
+/// their part, so that it can be closed; else it is forgotten.
+Task<Result<void>> refuse(const std::map<std::uint32_t, SetPeer*>& sets, SetPeer& leader,
+                          const Record& record) {
+  log::warning("{} of {}: only a set that was away knew of it, and what was changed since contradicts it",
+               to_string(record.kind), record.gfid.hex());
+  CO_TRY(auto outcome, co_await leader.outcome(record.tx.id));
+  Record nothing;
+  nothing.kind = RecordKind::kTxAborted;
+  nothing.tx = record.tx;
+  nothing.time_ns = record.time_ns;
+  for (auto set : record.tx.sets) {
+    auto* peer = set == record.tx.id.set ? nullptr : find(sets, set);
+    if (!peer) continue;
+    if (outcome != TxOutcome::kDecided) {
+      co_await peer->abort(record.tx.id);
+      continue;
+    }
+    CO_TRY(co_await peer->commit(nothing, 0));
+    leader.delivered(record.tx.id, set);
+  }
+  co_return Result<void>();
+}
+
 /// In the order of the decisions: what an older one holds as prepared a younger one would wait for. Where
 /// that is held for a set that is away, they are left until it is back: nobody else can have it meanwhile.
 Task<Result<void>> finish_decided(const std::map<std::uint32_t, SetPeer*>& sets) {
-  for (const auto& record : open_transactions(sets)) {
+  const auto records = open_transactions(sets);
+  CO_TRY(const auto too_late, co_await overtaken(sets, records));
+  for (const auto& record : records) {
     auto* leader = find(sets, record.tx.id.set);
     if (!leader) continue;
+    if (too_late.contains(record.tx.id)) {
+      CO_TRY(co_await refuse(sets, *leader, record));
+      continue;
+    }
     CO_TRY(bool open, co_await is_open_at(*leader, record));
     if (!open) continue;
     for (auto set : record.tx.sets) {

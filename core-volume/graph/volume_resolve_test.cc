@@ -123,5 +123,80 @@ TEST(VolumeResolve, WhatWasForgottenIsNotDoneAgain) {
   }
 }
 
+/// The power goes when the log of set 2 was synced, and the others' was not. Then set 2 is away for a while.
+class SetTwoIsAway {
+ public:
+  explicit SetTwoIsAway(std::uint64_t seed) : node(3, Spread::kDirs, seed), client(node), seed_(seed) {
+    on2 = directory_on(node, client, 2);
+  }
+  void lose_power() {
+    must(node.stack->brick(2)->journal().sync());
+    node.lose_power(seed_);
+    must(node.disk.rename(Disk::kNoDir, node.path_of(2), Disk::kNoDir, "/gone"));
+    node.start();
+  }
+  /// Whether the file is there, and nobody has to wait for set 2 to know more.
+  bool has(const Gfid& file) {
+    auto attr = client.getattr(file);
+    return attr && attr->nlink == 1 && node.stack->brick(0)->ordering().prepared_transactions() == 0;
+  }
+  void write_and_come_back(const Gfid& file) {
+    client.put(file, 0, "since");
+    must(client.fsync(file));
+    must(node.disk.rename(Disk::kNoDir, "/gone", Disk::kNoDir, node.path_of(2)));
+    node.run_one(node.stack->start_failed());
+    ASSERT_THAT(node.stack->failures(), testing::IsEmpty());
+    ASSERT_THAT(node.problems(), testing::IsEmpty());
+    ASSERT_EQ(client.content(file), "since");
+  }
+
+  SimVolume node;
+  Client client;
+  Gfid on2;
+
+ private:
+  const std::uint64_t seed_;
+};
+
+/// Set 0 has lost its decision to replace the file by one of set 2.
+TEST(VolumeResolve, WhatWasWrittenSinceIsNotReplaced) {
+  int tried = 0;
+  for (std::uint64_t seed = 1; seed <= 30 && !HasFailure(); ++seed) {
+    SCOPED_TRACE(seed);
+    SetTwoIsAway volume(seed);
+    auto& c = volume.client;
+    const auto file = c.file(root, "f", "file"), other = c.file(volume.on2, "g", "other");
+    must(c.sync());
+    must(c.rename(volume.on2, "g", root, "f"));
+    volume.lose_power();
+    if (!volume.has(file) || must(c.lookup(root, "f")).gfid != file) continue;
+    ++tried;
+    volume.write_and_come_back(file);
+    EXPECT_EQ(must(c.lookup(root, "f")).gfid, file);
+    EXPECT_EQ(c.content(other), "other");
+  }
+  EXPECT_GT(tried, 3);
+}
+
+/// Set 2 has decided to remove it, and set 0 has lost its part.
+TEST(VolumeResolve, WhatWasWrittenSinceIsNotRemoved) {
+  int tried = 0;
+  for (std::uint64_t seed = 1; seed <= 30 && !HasFailure(); ++seed) {
+    SCOPED_TRACE(seed);
+    SetTwoIsAway volume(seed);
+    auto& c = volume.client;
+    const auto file = c.file(root, "f", "file");
+    must(c.rename(root, "f", volume.on2, "f"));
+    must(c.sync());
+    must(c.unlink(volume.on2, "f"));
+    volume.lose_power();
+    if (!volume.has(file)) continue;
+    ++tried;
+    volume.write_and_come_back(file);
+    EXPECT_EQ(must(c.lookup(volume.on2, "f")).gfid, file);
+  }
+  EXPECT_GT(tried, 3);
+}
+
 }  // namespace
 }  // namespace polder

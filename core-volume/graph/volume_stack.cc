@@ -76,6 +76,7 @@ Task<Result<void>> VolumeStack::join() {
     if (!gates_.at(set)->is_open()) gates_.at(set)->open(brick->ordering());
   auto joined = co_await resolve();
   if (joined) joined = co_await reconcile();
+  for (const auto& [set, brick] : bricks_) brick->ordering().settled();
   co_return std::move(joined).with("settle what was under way between the bricks");
 }
 
@@ -106,6 +107,10 @@ Task<Result<void>> VolumeStack::reconcile() {
   }
   CO_TRY(bool whole, co_await mend(stores));
   if (!whole || !failures_.empty()) co_return Result<void>();
+  // What was refused or mended must not come again after another power loss, when that is not known any more.
+  for (const auto& [set, brick] : bricks_) {
+    CO_TRY(co_await on_worker(seams_.workers, [&] { return brick->journal().sync(); }));
+  }
   for (const auto& [set, store] : stores) {
     CO_TRY(co_await on_worker(seams_.workers, [&] { return store->compared(); }));
   }

@@ -16,6 +16,7 @@
 // or one that answers EIO.
 #pragma once
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,7 +55,7 @@ class SetPeer {
   /// Once or several times, same result; also without prepare(), where nothing had to be locked. Gives the
   /// attributes of Record::gfid afterwards if this set owns it. `closed_below`: of the leader.
   virtual Task<Result<std::optional<FileAttr>>> commit(Record decided, std::uint64_t closed_below) = 0;
-  /// Nothing was decided. Also of what was never prepared.
+  /// Nothing was decided, or it does not happen after all (overtaken()). Also of what was never prepared.
   virtual Task<void> abort(TxId id) = 0;
 
   // For recovery, and to forget.
@@ -67,6 +68,9 @@ class SetPeer {
   virtual Task<void> settle_prepared() = 0;
   /// After a power loss another set's log may have what this set's log has lost: it is decided once more.
   virtual Task<Result<void>> adopt(Record decided) = 0;
+  /// Of decisions from before a power loss: those that this set's log has lost, and that what was changed
+  /// here since contradicts. A set that has kept them was away meanwhile.
+  virtual Task<Result<std::set<TxId>>> overtaken(std::vector<Record> decided) = 0;
   /// Whether another transaction that is prepared here holds what adopt() or commit() of this one would wait
   /// for.
   virtual bool is_blocked(const Record& decided) = 0;

@@ -32,7 +32,7 @@ Task<void> OrderingLayer::close_loop() {
       if (!co_await decided_.wait()) co_return;
     }
     if (!co_await seams_.clock.sleep_for(kCloseInterval)) co_return;
-    co_await redeliver();
+    if (settled_) co_await redeliver();
     auto closed = co_await close_decisions();
     if (!closed && !abandoned_) log::warning("brick {}: {}", store_.path(), closed.error().message());
   }
@@ -131,6 +131,8 @@ void OrderingLayer::note_transaction(const Record& record) {
   auto& table = transactions_;
   if (record.kind == RecordKind::kTxAborted) {
     table.prepared.erase(id);
+    table.echoes.erase(id);
+    if (record.tx.phase == TxPhase::kEcho) table.echoes[id] = record;
   } else if (record.kind == RecordKind::kTxClosed) {
     table.closed_index = record.index;
     table.decisions.erase(table.decisions.begin(), table.decisions.lower_bound(id.number));
@@ -187,7 +189,8 @@ std::vector<Record> OrderingLayer::open_decisions() {
 
 std::vector<Record> OrderingLayer::open_echoes() {
   std::vector<Record> records;
-  for (const auto& [id, record] : transactions_.echoes) records.push_back(record);
+  for (const auto& [id, record] : transactions_.echoes)
+    if (record.kind != RecordKind::kTxAborted) records.push_back(record);
   return records;
 }
 

@@ -126,6 +126,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::vector<Record> open_decisions() override;
   std::vector<Record> open_echoes() override;
   Task<Result<void>> adopt(Record decided) override;
+  Task<Result<std::set<TxId>>> overtaken(std::vector<Record> decided) override;
   bool is_blocked(const Record& decided) override;
   Task<void> settle_prepared() override;
   void delivered(TxId id, std::uint32_t set) override;
@@ -143,6 +144,10 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   /// After a power loss another set may know of a decision that this one's log has lost. Until it has been
   /// asked (adopt()), no transaction is closed: it would seem to be one of those that are.
   void hold_closing(bool hold) { closing_held_ = hold; }
+
+  /// The sets have settled what the start found: what somebody could not take then is sent again now and
+  /// then.
+  void settled() { settled_ = true; }
 
   /// As long as the guard is held no object without a name goes: the store is being compared.
   Task<Result<KeyLocks::Guard>> hold_reaping();
@@ -306,6 +311,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   };
   void forget_closed(const Closing& closing);
   Task<Result<void>> move_transaction_cursor();
+  bool knows(const TxId& id) const;
+  Result<std::set<TxId>> overtaken_since(std::uint64_t index, const std::vector<Record>& decided);
   Result<void> load_transactions();
   void note_transaction(const Record& record);
   Task<Result<void>> hold_prepared_again();
@@ -369,6 +376,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::unordered_map<std::uint32_t, std::uint64_t> session_index_;  // last record of each session
   std::vector<std::pair<TxId, Keys>> restored_locks_;               // of a start
   bool closing_held_ = false;
+  bool settled_ = false;
   Closing closing_;  // not known to be stable
   std::uint64_t transaction_cursor_ = 0;
   TaskGroup background_{"ordering"};

@@ -166,7 +166,8 @@ Task<Result<void>> OrderingLayer::apply_echo(const Record& decided) {
   CO_TRY(auto alone, co_await locks_.lock(std::move(once)));
   if (transactions_.is_done(decided.tx.id)) co_return Result<void>();
   KeyLocks::Guard held;  // unless prepare() holds them
-  if (!transactions_.prepared.contains(decided.tx.id)) {
+  const bool was_prepared = transactions_.prepared.contains(decided.tx.id);
+  if (!was_prepared) {
     CO_TRY(held, co_await locks_.lock(keys_here(decided)));
   }
   Record echo = decided;
@@ -178,7 +179,8 @@ Task<Result<void>> OrderingLayer::apply_echo(const Record& decided) {
   // What was replaced stays until this log says so for certain: as long as none does, a power loss may give
   // it its name back.
   const bool replaced = is_rename && echo.last_link && store_.owns(victim);
-  const bool keep = replaced || must_stay(victim);
+  // Nobody has looked at it (a start, after a power loss): it may not be empty.
+  const bool keep = replaced || !was_prepared || must_stay(victim);
   CO_TRY(co_await on_worker(short_work_, [&]() -> Result<void> {
     echo.hlc = seams_.hlc.next();
     return commit(echo, {.apply = {}, .hints = {.keep_object = keep}, .undo = {}});
@@ -205,7 +207,7 @@ void OrderingLayer::forget_hints(const Record& record) {
 }
 
 Task<void> OrderingLayer::abort(TxId id) {
-  if (!transactions_.prepared.contains(id)) co_return;
+  if (!transactions_.prepared.contains(id) && !transactions_.echoes.contains(id)) co_return;
   Record record;
   record.kind = RecordKind::kTxAborted;
   record.tx.id = id;
@@ -214,6 +216,7 @@ Task<void> OrderingLayer::abort(TxId id) {
   // A start would ask the leader, and learn the same.
   if (!logged) log::warning("brick {}: {}", store_.path(), logged.error().message());
   let_go(id);
+  transactions_.echoes.erase(id);
 }
 
 /// A record that changes nothing on the brick.

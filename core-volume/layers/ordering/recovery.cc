@@ -77,7 +77,7 @@ Result<void> OrderingLayer::recover() {
     TRY(store_.syncfs());
   }
   if (journal_.appended_index() > journal_.checkpoint_index()) data_sync_.began_at(journal_.appended_index());
-  TRY(store_.remember_boot());
+  TRY(store_.remember_boot(journal_.appended_index()));
   TRY(load_transactions());
   return load_retries(recovery);
 }

@@ -97,7 +97,7 @@ TEST(ReadOnlyLayerTest, NothingChangesIt) {
   // Nor can the store below be made to, by whoever has it.
   EXPECT_EQ(code_of(view.store().apply(record)), EROFS);
   EXPECT_EQ(code_of(view.store().reap(file)), EROFS);
-  EXPECT_EQ(code_of(view.store().remember_boot()), EROFS);
+  EXPECT_EQ(code_of(view.store().remember_boot(1)), EROFS);
 }
 
 }  // namespace

@@ -169,31 +169,43 @@ Result<void> Store::open_directories() {
 /// may be away for long.
 Result<void> Store::load_marks() {
   auto mark = [&](const std::string& key) { return disk_.get_xattr_at(root_.fd(), layout::kState, key); };
+  const auto suspect = mark(layout::kSuspectKey);
   TRY(auto running, disk_.boot_id());
   const auto last = mark(layout::kBootKey);
   same_boot_ = last && *last == running;
   was_clean_ = mark(layout::kCleanKey).has_value();
   const bool lost_power = last && !same_boot_ && !was_clean_;
-  suspect_ = lost_power || mark(layout::kSuspectKey);
+  suspect_ = lost_power || suspect;
+  if (suspect) suspect_since_ = std::strtoull(suspect->c_str(), nullptr, 10);
   if (read_only_) return {};
-  if (lost_power) {
-    TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kSuspectKey, "1"));
+  if (lost_power && !suspect) {
+    TRY(mark_suspect());
   }
   auto in_use = disk_.remove_xattr_at(root_.fd(), layout::kState, layout::kCleanKey);
   if (in_use.failed_with(ENODATA)) return {};
   return in_use;
 }
 
+Result<void> Store::mark_suspect() {
+  return disk_.set_xattr_at(root_.fd(), layout::kState, layout::kSuspectKey, std::to_string(suspect_since_))
+      .with("note that brick {} lost power", path_);
+}
+
 Result<void> Store::compared() {
   TRY(refuse_if_read_only());
   suspect_ = false;
+  suspect_since_ = UINT64_MAX;
   auto removed = disk_.remove_xattr_at(root_.fd(), layout::kState, layout::kSuspectKey);
   if (removed.failed_with(ENODATA)) return {};
   return std::move(removed).with("note that brick {} was compared", path_);
 }
 
-Result<void> Store::remember_boot() {
+Result<void> Store::remember_boot(std::uint64_t last_index) {
   TRY(refuse_if_read_only());
+  if (suspect_ && last_index < suspect_since_) {
+    suspect_since_ = last_index;
+    TRY(mark_suspect());
+  }
   TRY(auto running, disk_.boot_id());
   TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kBootKey, running)
           .with("remember the boot id of brick {}", path_));

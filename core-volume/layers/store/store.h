@@ -140,11 +140,14 @@ class Store {
   bool same_boot() const { return same_boot_; }
   /// Whether who had it before closed it in order: then everything is on disk.
   bool was_clean() const { return was_clean_; }
-  /// From now on it was used with this one: after recovery.
-  Result<void> remember_boot();
+  /// From now on it was used with this one: after recovery. `last_index`: of the log.
+  Result<void> remember_boot(std::uint64_t last_index);
   /// Whether the file system may have lost, or kept, what the log does not tell of: another boot, and nobody
   /// had closed the brick before. True until it has been compared with the volume's other sets.
   bool is_suspect() const { return suspect_; }
+  /// Then: the last record that the log had at the first start after the power loss. What follows was changed
+  /// without knowing what sets that are away since may know.
+  std::uint64_t suspect_since() const { return suspect_since_; }
   Result<void> compared();
   /// Nothing changes any more before it is closed. Syncs the file system.
   Result<void> mark_clean();
@@ -177,6 +180,7 @@ class Store {
   Result<void> open_directories();
   Result<void> refuse_if_read_only() const;
   Result<void> load_marks();
+  Result<void> mark_suspect();
   Result<void> empty_tmp();
   Result<void> tidy_away();
 
@@ -287,7 +291,8 @@ class Store {
   bool same_boot_ = false;
   bool was_clean_ = false;
   bool suspect_ = false;
-  DiskFile root_;  // holds the lock of the brick
+  std::uint64_t suspect_since_ = UINT64_MAX;  // until the log could be asked
+  DiskFile root_;                             // holds the lock of the brick
   DiskFile dirs_, index_root_, orphans_, away_;
   OpenInode tmp_;
   FdCache fds_;
