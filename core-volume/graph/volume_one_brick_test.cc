@@ -6,15 +6,12 @@
 
 #include "base/concurrency.h"
 #include "core-volume/graph/volume_actors.h"
+#include "tests/support/seeds.h"
 
 namespace polder {
 namespace {
 
 using std::chrono::milliseconds;
-
-std::uint64_t seeds(std::uint64_t usual) {
-  return std::getenv("POLDER_LONG_TESTS") ? 30 * usual : usual;
-}
 
 class VolumeOneBrickTest : public testing::TestWithParam<Spread> {
  protected:
@@ -57,7 +54,7 @@ class VolumeOneBrickTest : public testing::TestWithParam<Spread> {
 };
 
 TEST_P(VolumeOneBrickTest, GoesAtAnyMomentAndComesBack) {
-  for (std::uint64_t seed = 1; seed <= seeds(1); ++seed) {
+  for (auto seed : seeds(1, 30)) {
     SimVolume volume(3, GetParam(), seed, true);
     std::mt19937_64 random(seed);
     shared_.directories = {Gfid::root()};
