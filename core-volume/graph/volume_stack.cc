@@ -93,7 +93,10 @@ Task<Result<void>> VolumeStack::reconcile() {
   for (const auto& [set, brick] : bricks_) stores[set] = &brick->store();
   if (std::ranges::none_of(stores, [](const auto& of) { return of.second->is_suspect(); }))
     co_return Result<void>();
-  for (const auto& [set, brick] : bricks_) brick->ordering().hold_closing(!failures_.empty());
+  for (const auto& [set, brick] : bricks_) {
+    brick->ordering().hold_closing(!failures_.empty());
+    brick->ordering().keep_orphans();
+  }
   if (!failures_.empty())
     log::warning("after a power loss not all bricks run: they are compared with the others when they do");
   // Only a set that is away can tell what became of these; until then nobody else can have their names.
@@ -114,6 +117,8 @@ Task<Result<void>> VolumeStack::reconcile() {
   for (const auto& [set, store] : stores) {
     CO_TRY(co_await on_worker(seams_.workers, [&] { return store->compared(); }));
   }
+  held.clear();
+  for (const auto& [set, brick] : bricks_) co_await brick->ordering().release_orphans();
   co_return Result<void>();
 }
 

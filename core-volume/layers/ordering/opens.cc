@@ -61,6 +61,7 @@ Task<void> OrderingLayer::reap_if_orphan(Gfid gfid) {
 /// Removes an orphan unless somebody has it open, or may come back for it after a restart of the daemon.
 Task<Result<void>> OrderingLayer::reap(Gfid gfid) {
   if (seams_.clock.boot_time() < grace_end_) co_return Result<void>();  // reap_after_grace() will
+  if (orphans_to_compare_.contains(gfid)) co_return Result<void>();     // release_orphans() will
   if (auto kept = kept_until_.find(gfid); kept != kept_until_.end()) {
     if (kept->second > journal_.stable_index()) co_return Result<void>();  // reap_replaced() will
     kept_until_.erase(kept);
@@ -79,6 +80,11 @@ Task<void> OrderingLayer::reap_replaced() {
   for (const auto& [gfid, index] : kept_until_)
     if (index <= journal_.stable_index()) stable.push_back(gfid);
   for (const auto& gfid : stable) co_await reap_if_orphan(gfid);
+}
+
+Task<void> OrderingLayer::release_orphans() {
+  const auto compared = std::exchange(orphans_to_compare_, {});
+  for (const auto& gfid : compared) co_await reap_if_orphan(gfid);
 }
 
 Task<Result<KeyLocks::Guard>> OrderingLayer::hold_reaping() {

@@ -149,6 +149,11 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   /// then.
   void settled() { settled_ = true; }
 
+  /// After a power loss a set that is away may show a name that nobody else knows of: what has no name here
+  /// now is kept, however long that set stays away, until release_orphans().
+  void keep_orphans() { orphans_to_compare_ = orphans_; }
+  Task<void> release_orphans();
+
   /// As long as the guard is held no object without a name goes: the store is being compared.
   Task<Result<KeyLocks::Guard>> hold_reaping();
 
@@ -367,6 +372,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::function<void(const Invalidation&)> listener_;
   std::map<Gfid, std::uint64_t> kept_until_;  // removed, by index of the record that must be stable first
   std::set<Gfid> orphans_;                    // without a name, kept for open handles or for the grace time
+  std::set<Gfid> orphans_to_compare_;         // of them, those of keep_orphans()
   nanoseconds grace_end_{};
   Event appended_;
   TxTable transactions_;
