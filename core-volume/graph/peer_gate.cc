@@ -79,6 +79,11 @@ Task<Result<std::set<TxId>>> PeerGate::overtaken(std::vector<Record> decided) {
   co_return co_await inside->overtaken(std::move(decided));
 }
 
+Task<Result<bool>> PeerGate::has_lost(Record decided) {
+  CO_TRY(auto inside, enter());
+  co_return co_await inside->has_lost(std::move(decided));
+}
+
 bool PeerGate::is_blocked(const Record& decided) {
   return peer_ && peer_->is_blocked(decided);
 }

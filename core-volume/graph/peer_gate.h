@@ -32,6 +32,7 @@ class PeerGate final : public SetPeer {
   Task<void> settle_prepared() override;
   Task<Result<void>> adopt(Record decided) override;
   Task<Result<std::set<TxId>>> overtaken(std::vector<Record> decided) override;
+  Task<Result<bool>> has_lost(Record decided) override;
   bool is_blocked(const Record& decided) override;
   void delivered(TxId id, std::uint32_t set) override;
   bool is_stable(TxId id) override;

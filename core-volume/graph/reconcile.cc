@@ -22,6 +22,7 @@ class Reconcile {
     }
     std::ranges::sort(marks_);
     std::ranges::sort(away_);
+    std::ranges::sort(replaced_, std::greater(), [](const auto& replaced) { return replaced.tx.number; });
     for (const auto& entry : subdirectories_) take_subdirectory(entry);
     for (const auto& mark : marks_) {
       TRY(check_mark(mark));
@@ -31,6 +32,9 @@ class Reconcile {
       if (gfid != Gfid::root() && !directory.entries.empty()) check_directory(gfid, directory);
     for (const auto& noted : away_) {
       TRY(check_away(noted.name, noted.gfid));
+    }
+    for (const auto& replaced : replaced_) {
+      TRY(check_replaced(replaced));
     }
     for (const auto& [gfid, place] : lost_directories_) {
       TRY(check_lost_directory(gfid, place));
@@ -85,6 +89,7 @@ class Reconcile {
     take_all(survey.elsewhere, marks_);
     take_all(survey.away, away_);
     take_all(survey.nameless, nameless_);
+    take_all(survey.replaced, replaced_);
     for (const auto& gfid : survey.orphans)
       if (owner(gfid) == set) orphans_.insert(gfid);  // a redo marks what is elsewhere, too
   }
@@ -164,6 +169,34 @@ class Reconcile {
            fmt::format("{} notes a name \"{}\" in {} that is not its own", gfid.hex(), name.name,
                        name.parent.hex()));
     return {};
+  }
+
+  /// What has replaced it is lost, and nobody else has the name. Never so where it is certain that it was
+  /// replaced: those are forgotten before.
+  Result<void> check_replaced(const ReplacedName& replaced) {
+    const auto& [gfid, name, by, tx] = replaced;
+    if (!runs(by) || !runs(name.parent)) return {};
+    TRY(bool lost, is_gone(by));
+    if (!lost) return {};
+    auto attr = store_of(gfid).attr(gfid);
+    if (attr.failed_with(ESTALE)) return {};
+    if (!attr) return std::move(attr).error();
+    // It has one place only: the one it has, or the one it notes (check_lost_directory()).
+    if (attr->is_directory() && (!orphans_.contains(gfid) || !directories_[gfid].entries.empty())) return {};
+    TRY(bool free, is_free(name));
+    if (!free) return {};
+    linked_.insert(gfid);
+    if (owner(gfid) != owner(name.parent))
+      repair(owner(gfid), change(RecordKind::kLink, gfid, name, attr->mode),
+             fmt::format("{} was replaced by {}, which is lost", gfid.hex(), by.hex()));
+    give_entry(name, gfid, attr->mode);
+    return {};
+  }
+
+  Result<bool> is_gone(const Gfid& gfid) {
+    auto attr = store_of(gfid).attr(gfid);
+    if (!attr && !attr.failed_with(ESTALE)) return std::move(attr).error();
+    return !attr.has_value();
   }
 
   /// What has no entry where it says that it is: a directory that has several leaves that place to it.
@@ -249,7 +282,8 @@ class Reconcile {
   std::vector<Named> subdirectories_;
   std::vector<Gfid> nameless_;
   std::set<Gfid> orphans_;
-  std::vector<Named> marks_, away_;             // sorted
+  std::vector<Named> marks_, away_;  // sorted
+  std::vector<ReplacedName> replaced_;
   std::map<Gfid, EntryName> lost_directories_;  // without an entry; where it was
   std::set<EntryName> wanted_;                  // and where others have none
   std::set<EntryName> given_, dropped_;

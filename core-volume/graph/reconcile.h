@@ -10,6 +10,8 @@
 // - an entry and the object's own note of that name (.polder/away; a directory's parent) bring each other
 //   back; where the name is taken or its directory gone or removed (it may still be open), the object's note
 //   goes; if that was all it had, it gets a name in the root, "lost+found-GFID";
+// - a name that shows nothing goes back to whom a rename took it from (.polder/replaced), where the new
+//   object's set has lost that object and its part of the rename;
 // - a file that nothing notes a name of goes, as does an empty directory whose parent is gone;
 // - a directory that has an entry was not removed;
 // - a directory has the one entry that it notes itself, or another one that it has if that is the place of

@@ -52,9 +52,8 @@ Task<Result<std::set<TxId>>> overtaken(const std::map<std::uint32_t, SetPeer*>& 
 /// It does not happen where it has not yet. If its leader has kept it, the others say that they have done
 /// their part, so that it can be closed; else it is forgotten.
 Task<Result<void>> refuse(const std::map<std::uint32_t, SetPeer*>& sets, SetPeer& leader,
-                          const Record& record) {
-  log::warning("{} of {}: only a set that was away knew of it, and what was changed since contradicts it",
-               to_string(record.kind), record.gfid.hex());
+                          const Record& record, std::string_view why) {
+  log::warning("{} of {}: {}", to_string(record.kind), record.gfid.hex(), why);
   CO_TRY(auto outcome, co_await leader.outcome(record.tx.id));
   Record nothing;
   nothing.kind = RecordKind::kTxAborted;
@@ -73,6 +72,17 @@ Task<Result<void>> refuse(const std::map<std::uint32_t, SetPeer*>& sets, SetPeer
   co_return Result<void>();
 }
 
+/// With what it is about.
+Task<Result<bool>> is_lost(const std::map<std::uint32_t, SetPeer*>& sets, const Record& record) {
+  for (auto set : record.tx.sets) {
+    auto* peer = find(sets, set);
+    if (!peer) continue;
+    CO_TRY(bool lost, co_await peer->has_lost(record));
+    if (lost) co_return true;
+  }
+  co_return false;
+}
+
 /// In the order of the decisions: what an older one holds as prepared a younger one would wait for. Where
 /// that is held for a set that is away, they are left until it is back: nobody else can have it meanwhile.
 Task<Result<void>> finish_decided(const std::map<std::uint32_t, SetPeer*>& sets) {
@@ -82,7 +92,14 @@ Task<Result<void>> finish_decided(const std::map<std::uint32_t, SetPeer*>& sets)
     auto* leader = find(sets, record.tx.id.set);
     if (!leader) continue;
     if (too_late.contains(record.tx.id)) {
-      CO_TRY(co_await refuse(sets, *leader, record));
+      CO_TRY(
+          co_await refuse(sets, *leader, record,
+                          "only a set that was away knew of it, and what was changed since contradicts it"));
+      continue;
+    }
+    CO_TRY(bool lost, co_await is_lost(sets, record));
+    if (lost) {
+      CO_TRY(co_await refuse(sets, *leader, record, "its object's set has lost it"));
       continue;
     }
     CO_TRY(bool open, co_await is_open_at(*leader, record));

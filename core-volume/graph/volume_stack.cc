@@ -91,8 +91,10 @@ Task<Result<void>> VolumeStack::resolve() {
 Task<Result<void>> VolumeStack::reconcile() {
   std::map<std::uint32_t, Store*> stores;
   for (const auto& [set, brick] : bricks_) stores[set] = &brick->store();
-  if (std::ranges::none_of(stores, [](const auto& of) { return of.second->is_suspect(); }))
-    co_return Result<void>();
+  if (std::ranges::none_of(stores, [](const auto& of) { return of.second->is_suspect(); })) {
+    if (!failures_.empty()) co_return Result<void>();
+    co_return co_await forget_replaced(true);  // no log has lost anything
+  }
   for (const auto& [set, brick] : bricks_) {
     brick->ordering().hold_closing(!failures_.empty());
     brick->ordering().keep_orphans();
@@ -108,18 +110,38 @@ Task<Result<void>> VolumeStack::reconcile() {
     CO_TRY(auto guard, co_await brick->ordering().hold_reaping());
     held.push_back(std::move(guard));
   }
+  CO_TRY(co_await forget_replaced(false));
   CO_TRY(bool whole, co_await mend(stores));
   if (!whole || !failures_.empty()) co_return Result<void>();
   // What was refused or mended must not come again after another power loss, when that is not known any more.
   for (const auto& [set, brick] : bricks_) {
     CO_TRY(co_await on_worker(seams_.workers, [&] { return brick->journal().sync(); }));
   }
+  CO_TRY(co_await forget_replaced(true));
   for (const auto& [set, store] : stores) {
     CO_TRY(co_await on_worker(seams_.workers, [&] { return store->compared(); }));
   }
   held.clear();
   for (const auto& [set, brick] : bricks_) co_await brick->ordering().release_orphans();
   co_return Result<void>();
+}
+
+/// What the stores had noted of names that were replaced: all, or what cannot be undone any more.
+Task<Result<void>> VolumeStack::forget_replaced(bool all) {
+  const auto bricks = bricks_;
+  for (const auto& [set, brick] : bricks) {
+    CO_TRY(auto names, co_await brick->ordering().replaced_before());
+    std::erase_if(names, [&](const auto& name) { return !all && !is_certain(name); });
+    CO_TRY(co_await brick->ordering().forget_replaced(std::move(names)));
+  }
+  co_return Result<void>();
+}
+
+/// The log of the new object's set has kept its part: it has that object, or has removed it since.
+bool VolumeStack::is_certain(const ReplacedName& replaced) const {
+  const auto leader = brick(replaced.tx.set), by = brick(placement_.set_of(replaced.by));
+  if (!leader || !by) return false;
+  return leader->ordering().is_closed(replaced.tx) || by->ordering().took_part(replaced.tx);
 }
 
 /// False when there is no end to what is to be mended.

@@ -91,6 +91,8 @@ class VolumeStack final : public InvalidationSource, private SetPeers {
   /// taken back, and after a power loss they are compared.
   Task<Result<void>> join();
   Task<Result<void>> reconcile();
+  Task<Result<void>> forget_replaced(bool all);
+  bool is_certain(const ReplacedName& replaced) const;
   Task<Result<bool>> mend(const std::map<std::uint32_t, Store*>& stores);
   /// With all sets that run.
   Task<Result<void>> resolve();

@@ -78,6 +78,8 @@ class SimVolume : public BrickNode {
     std::vector<std::string> found;
     for (const auto& [set, brick] : stack->bricks()) {
       stores[set] = &brick->store();
+      for (const auto& name : must(brick->store().replaced_names()))
+        found.push_back(fmt::format("set {} still notes that {} was replaced", set, name.gfid.hex()));
       if (auto open = brick->ordering().open_transactions())
         found.push_back(fmt::format("set {} has {} open transactions, {} of them decided", set, open,
                                     brick->ordering().open_decisions().size()));

@@ -25,6 +25,7 @@ Task<Result<void>> OrderingLayer::start() {
   background_.spawn(executor, sync_loop());
   background_.spawn(executor, maintain_loop());
   if (peers_) background_.spawn(executor, close_loop());
+  if (peers_) background_.spawn(executor, forget_replaced_loop());
   if (!orphans_.empty())
     background_.spawn(executor, reap_after_grace());
   else

@@ -205,7 +205,7 @@ Task<Result<void>> OrderingLayer::adopt(Record decided) {
   decided.sequence = 0;
   CO_TRY(co_await on_worker(short_work_, [&]() -> Result<void> {
     decided.hlc = seams_.hlc.next();
-    return commit(decided, {.apply = {}, .hints = {.keep_object = true}, .undo = {}});
+    return commit(decided, {.apply = {}, .hints = {.keep_object = true, .note_replaced = true}, .undo = {}});
   }));
   log::warning("brick {}: {} of {} was in the log of another set only; done again", store_.path(),
                to_string(decided.kind), decided.gfid.hex());

@@ -52,7 +52,7 @@ Result<void> OrderingLayer::settle_record(Unsettled& unsettled) {
   }
   if (!unsettled.happened) {
     // Its name may have been opened since: whoever did keeps the object.
-    TRY(store_.apply(unsettled.record, {.keep_object = true}));
+    TRY(store_.apply(unsettled.record, {.keep_object = true, .note_replaced = true}));
     unsettled.happened = true;
   }
   return journal_.applied(unsettled.record.index);

@@ -138,8 +138,9 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::carry_out(const OpContext& 
   const auto victim = is_rename ? record.displaced : record.gfid;
   const bool replaced = is_rename && record.last_link && store_.owns(victim);  // as in apply_echo()
   const bool keep = replaced || must_stay(victim);
-  auto applied =
-      co_await on_worker(short_work_, [&] { return apply_appended(record, {.keep_object = keep}); });
+  noting_replaced(record);
+  auto applied = co_await on_worker(
+      short_work_, [&] { return apply_appended(record, {.keep_object = keep, .note_replaced = true}); });
   crash_point("tx/after-apply");
   for (auto other : others)
     if (only_removes(record, *placement_, other)) co_await deliver(record, other, attr);

@@ -62,6 +62,7 @@ Task<void> OrderingLayer::reap_if_orphan(Gfid gfid) {
 Task<Result<void>> OrderingLayer::reap(Gfid gfid) {
   if (seams_.clock.boot_time() < grace_end_) co_return Result<void>();  // reap_after_grace() will
   if (orphans_to_compare_.contains(gfid)) co_return Result<void>();     // release_orphans() will
+  if (is_replaced(gfid)) co_return Result<void>();                      // forget_stable_replaced() will
   if (auto kept = kept_until_.find(gfid); kept != kept_until_.end()) {
     if (kept->second > journal_.stable_index()) co_return Result<void>();  // reap_replaced() will
     kept_until_.erase(kept);

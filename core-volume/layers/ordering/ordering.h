@@ -129,6 +129,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Task<Result<std::set<TxId>>> overtaken(std::vector<Record> decided) override;
   bool is_blocked(const Record& decided) override;
   Task<void> settle_prepared() override;
+  Task<Result<bool>> has_lost(Record decided) override;
   void delivered(TxId id, std::uint32_t set) override;
   bool is_stable(TxId id) override;
   void closed(std::uint32_t leader, std::uint64_t below) override;
@@ -153,6 +154,14 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   /// now is kept, however long that set stays away, until release_orphans().
   void keep_orphans() { orphans_to_compare_ = orphans_; }
   Task<void> release_orphans();
+
+  /// What was noted as replaced before this start (replaced.h).
+  Task<Result<std::vector<ReplacedName>>> replaced_before();
+  Task<Result<void>> forget_replaced(std::vector<ReplacedName> names);
+  /// Whether this set has done its part of the transaction, and did not just hear that it does not happen.
+  bool took_part(const TxId& id) const;
+  /// Of one that this set leads: every part is stable.
+  bool is_closed(const TxId& id) const;
 
   /// As long as the guard is held no object without a name goes: the store is being compared.
   Task<Result<KeyLocks::Guard>> hold_reaping();
@@ -322,6 +331,17 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   void note_transaction(const Record& record);
   Task<Result<void>> hold_prepared_again();
 
+  // What was replaced (replaced.cc).
+  using ReplacedKey = std::pair<Gfid, TxId>;
+  struct Replaced {
+    std::uint64_t index = 0;   // of the record here
+    std::uint32_t by_set = 0;  // of the object that has the name now
+  };
+  void noting_replaced(const Record& record);
+  bool is_replaced(const Gfid& gfid) const;
+  Task<void> forget_replaced_loop();
+  Task<void> forget_stable_replaced();
+
   // Recovery (recovery.cc, mend_names.cc).
   struct Recovery;
   struct Extent {
@@ -373,6 +393,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::map<Gfid, std::uint64_t> kept_until_;  // removed, by index of the record that must be stable first
   std::set<Gfid> orphans_;                    // without a name, kept for open handles or for the grace time
   std::set<Gfid> orphans_to_compare_;         // of them, those of keep_orphans()
+  std::map<ReplacedKey, Replaced> replaced_;  // noted by the store, not stable everywhere
+  Event replaced_some_;
   nanoseconds grace_end_{};
   Event appended_;
   TxTable transactions_;

@@ -181,11 +181,13 @@ Task<Result<void>> OrderingLayer::apply_echo(const Record& decided) {
   const bool replaced = is_rename && echo.last_link && store_.owns(victim);
   // Nobody has looked at it (a start, after a power loss): it may not be empty.
   const bool keep = replaced || !was_prepared || must_stay(victim);
+  noting_replaced(echo);
   CO_TRY(co_await on_worker(short_work_, [&]() -> Result<void> {
     echo.hlc = seams_.hlc.next();
-    return commit(echo, {.apply = {}, .hints = {.keep_object = keep}, .undo = {}});
+    return commit(echo, {.apply = {}, .hints = {.keep_object = keep, .note_replaced = true}, .undo = {}});
   }));
   crash_point("tx/after-echo");
+  noting_replaced(echo);
   noted(echo.session, echo.index);
   appended_.notify_all();
   tell(echo, echo.session);
@@ -231,9 +233,12 @@ Task<Result<void>> OrderingLayer::log_only(Record& record) {
 }
 
 bool OrderingLayer::is_stable(TxId id) {
-  auto echo = transactions_.echoes.find(id);
-  if (echo == transactions_.echoes.end()) return transactions_.is_done(id);
-  return echo->second.index <= journal_.stable_index();
+  if (auto echo = transactions_.echoes.find(id); echo != transactions_.echoes.end())
+    return echo->second.index <= journal_.stable_index();
+  auto decision = transactions_.decisions.find(id.set == set() ? id.number : 0);
+  if (decision != transactions_.decisions.end())
+    return decision->second.record.index <= journal_.stable_index();
+  return is_closed(id);
 }
 
 void OrderingLayer::closed(std::uint32_t leader, std::uint64_t below) {

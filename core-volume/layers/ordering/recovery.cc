@@ -116,7 +116,7 @@ Result<void> OrderingLayer::redo(Record& record, const Recovery& recovery) {
     }
   }
   // Whatever was open may be opened again by its client.
-  TRY(store_.apply(record, {.keep_object = true}));
+  TRY(store_.apply(record, {.keep_object = true, .note_replaced = !recovery.same_boot}));
   if (!unapplied) return {};
   return journal_.applied(record.index);
 }

@@ -113,6 +113,9 @@ Result<void> Store::apply_rename(const Record& record, const ApplyHints& hints) 
   if (record.exchange) {
     TRY(named_again(record.displaced));
   }
+  if (hints.note_replaced) {
+    TRY(note_replaced(record));
+  }
 
   Renamed names{from_dir, to_dir, {}, {}};
   if (record.exchange) {

@@ -2,6 +2,7 @@
 #include "core-volume/layers/store/layout.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
 namespace polder::layout {
@@ -118,6 +119,30 @@ Result<EntryName> unpack_parent(std::string_view bytes) {
   entry.parent = take_gfid(bytes);
   entry.name = bytes;
   return entry;
+}
+
+std::string replaced_file(const Gfid& gfid, const TxId& tx) {
+  return fmt::format("{}.{}.{}", gfid.hex(), tx.set, tx.number);
+}
+
+std::string replaced_text(const ReplacedName& replaced) {
+  return fmt::format("{}/{}/{}", replaced.name.parent.hex(), replaced.by.hex(), replaced.name.name);
+}
+
+Result<ReplacedName> parse_replaced(std::string_view file, std::string_view text) {
+  constexpr std::size_t kHex = 32;
+  auto wrong = [&] { return Error(EUCLEAN).with("{}/{} -> {}", kReplaced, file, text); };
+  if (file.size() < kHex + 1 || text.size() < 2 * kHex + 3) return wrong();
+  const auto gfid = Gfid::parse(file.substr(0, kHex)), parent = Gfid::parse(text.substr(0, kHex)),
+             by = Gfid::parse(text.substr(kHex + 1, kHex));
+  if (!gfid || !parent || !by) return wrong();
+  ReplacedName replaced{*gfid, {*parent, std::string(text.substr(2 * kHex + 2))}, *by, {}};
+  const auto* end = file.data() + file.size();
+  auto [dot, set_ec] = std::from_chars(file.data() + kHex + 1, end, replaced.tx.set);
+  if (set_ec != std::errc() || dot == end) return wrong();
+  auto [last, number_ec] = std::from_chars(dot + 1, end, replaced.tx.number);
+  if (number_ec != std::errc() || last != end) return wrong();
+  return replaced;
 }
 
 std::string index_parent(const Gfid& gfid) {

@@ -11,6 +11,7 @@
 #include "base/gfid.h"
 #include "base/result.h"
 #include "changelog/record/record.h"
+#include "core-volume/layers/store/replaced.h"
 
 namespace polder::layout {
 
@@ -24,6 +25,7 @@ inline constexpr const char* kIndex = ".polder/gfid";  // ab/cd/<gfid>: a hard l
 inline constexpr const char* kAway = ".polder/away";
 inline constexpr const char* kTmp = ".polder/tmp";          // objects in the making; emptied at open
 inline constexpr const char* kOrphans = ".polder/orphans";  // empty files named by gfid: unlinked, still open
+inline constexpr const char* kReplaced = ".polder/replaced";  // names that objects had: replaced.h
 inline constexpr const char* kChangelog = ".polder/changelog";
 inline constexpr const char* kIdentity = ".polder/brick";
 inline constexpr const char* kRestored = ".polder/restored";  // of a restored brick that has not yet started
@@ -78,6 +80,12 @@ Result<EntryMark> unpack_entry_mark(std::string_view bytes);
 
 std::string pack_parent(const EntryName& entry);
 Result<EntryName> unpack_parent(std::string_view bytes);
+
+/// A file name and its link's text in kReplaced.
+std::string replaced_file(const Gfid& gfid, const TxId& tx);
+std::string replaced_text(const ReplacedName& replaced);
+/// EUCLEAN when Polder did not write it.
+Result<ReplacedName> parse_replaced(std::string_view file, std::string_view text);
 
 /// "ab" and "ab/cd" of a gfid whose slot is 0xabcd.
 std::string index_parent(const Gfid& gfid);

@@ -156,12 +156,15 @@ Result<void> Store::open_directories() {
     if (!opened) return std::move(opened).error().with("open {}", name);
     *file = std::move(*opened);
   }
-  if (placement_ && !read_only_) {
-    TRY(ensure_dir(disk_, root_.fd(), layout::kAway));
+  // Bricks of a volume of one set, and those of earlier versions, do not have these.
+  for (auto [name, file] : {Wanted{layout::kAway, &away_}, {layout::kReplaced, &replaced_}}) {
+    if (placement_ && !read_only_) {
+      TRY(ensure_dir(disk_, root_.fd(), name));
+    }
+    auto opened = disk_.open(root_.fd(), name, kOpenDir);
+    if (!opened && !opened.failed_with(ENOENT)) return std::move(opened).error().with("open {}", name);
+    if (opened) *file = std::move(*opened);
   }
-  auto opened = disk_.open(root_.fd(), layout::kAway, kOpenDir);
-  if (opened) away_ = std::move(*opened);
-  if (!opened && !opened.failed_with(ENOENT)) return std::move(opened).error().with("open {}", layout::kAway);
   return {};
 }
 

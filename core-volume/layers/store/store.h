@@ -29,6 +29,7 @@
 #include "core-volume/layers/store/layout.h"
 #include "core-volume/layers/store/listing.h"
 #include "core-volume/layers/store/meta_cache.h"
+#include "core-volume/layers/store/replaced.h"
 #include "core-volume/layers/store/seen_names.h"
 #include "core-volume/layers/store/stripes.h"
 
@@ -50,6 +51,8 @@ struct ApplyHints {
   /// The object whose last name goes (of an unlink, or displaced by a rename) is open: it stays, as an
   /// orphan, until reap().
   bool keep_object = false;
+  /// A rename notes the names that it takes from objects of ours for those of other sets (replaced.h).
+  bool note_replaced = false;
 };
 
 class StoreScan;
@@ -131,6 +134,10 @@ class Store {
   Result<bool> is_orphan(const Gfid& gfid);
   Result<std::vector<Gfid>> orphans();
   Result<void> reap(const Gfid& gfid);
+
+  // What apply() noted of names that were replaced; in no order.
+  Result<std::vector<ReplacedName>> replaced_names();
+  Result<void> forget_replaced(const Gfid& gfid, const TxId& tx);
 
   /// Value of the last kApplied record of a geo-replication session, and of the last kMeta record of a key.
   Result<std::optional<std::string>> applied(const std::string& session);
@@ -276,6 +283,8 @@ class Store {
   static bool bytes_are_newer(const layout::Meta& meta, const Record& record);
   Result<void> change_extent(const FdRef& file, const Record& record);
   Result<void> zero_by_hand(const FdRef& file, const Record& record);
+  Result<void> note_replaced(const Record& record);
+  Result<bool> still_has(const Gfid& gfid, const EntryName& name);
   Result<void> mark_orphan(const Gfid& gfid);
   Result<void> unmark_orphan(const Gfid& gfid);
   Result<void> named_again(const Gfid& gfid);
@@ -293,7 +302,7 @@ class Store {
   bool suspect_ = false;
   std::uint64_t suspect_since_ = UINT64_MAX;  // until the log could be asked
   DiskFile root_;                             // holds the lock of the brick
-  DiskFile dirs_, index_root_, orphans_, away_;
+  DiskFile dirs_, index_root_, orphans_, away_, replaced_;
   OpenInode tmp_;
   FdCache fds_;
   Stripes stripes_;

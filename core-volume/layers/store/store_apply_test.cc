@@ -87,6 +87,23 @@ TEST_P(StoreApplyTest, AnOpenDirectoryThatAnOlderRecordBringsBackIsNotReaped) {
   EXPECT_EQ(must(store->attr(dir.gfid)).nlink, 1u);
 }
 
+TEST(ReplacedNameTest, IsReadAsItWasWritten) {
+  const ReplacedName replaced{
+      Gfid{{1}}, {Gfid{{2}}, std::string(253, '.') + "\xff "}, Gfid{{3}}, {7, 1u << 31}};
+  const auto file = layout::replaced_file(replaced.gfid, replaced.tx), text = layout::replaced_text(replaced);
+  EXPECT_LE(text.size(), 1023u);  // on XFS
+  const auto again = must(layout::parse_replaced(file, text));
+  EXPECT_EQ(again.gfid, replaced.gfid);
+  EXPECT_EQ(again.name, replaced.name);
+  EXPECT_EQ(again.by, replaced.by);
+  EXPECT_EQ(again.tx, replaced.tx);
+  for (const auto& wrong :
+       {std::string(), file.substr(0, 32), file.substr(0, 33), file.substr(0, 34), file + "x"})
+    EXPECT_TRUE(layout::parse_replaced(wrong, text).failed_with(EUCLEAN)) << wrong;
+  for (const auto& wrong : {std::string(), text.substr(0, 40), text.substr(0, 66), "x" + text})
+    EXPECT_TRUE(layout::parse_replaced(file, wrong).failed_with(EUCLEAN)) << wrong;
+}
+
 TEST_P(StoreApplyTest, DestructiveRecordSparesWhatWasWrittenAfterIt) {
   auto store = new_store("destructive");
   RecordMaker records;

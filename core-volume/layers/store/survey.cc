@@ -53,6 +53,7 @@ Result<Survey> Store::survey() {
     TRY(survey_directory(*gfid, survey, inodes).with("look at directory {}", entry.name));
   }
   TRY(survey_away(survey, inodes).with("look at {}", layout::kAway));
+  TRY(survey.replaced, replaced_names());
   TRY(survey.orphans, orphans());
   for (const auto& gfid : inodes.nameless())
     if (!std::ranges::binary_search(survey.orphans, gfid)) survey.nameless.push_back(gfid);

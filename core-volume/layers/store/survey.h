@@ -6,6 +6,7 @@
 
 #include "base/gfid.h"
 #include "changelog/record/record.h"
+#include "core-volume/layers/store/replaced.h"
 
 namespace polder {
 
@@ -25,7 +26,8 @@ struct Survey {
   std::vector<Named> elsewhere;       // entries here of objects of other sets
   std::vector<Named> away;            // names of our objects in directories of other sets
   std::vector<Gfid> nameless;         // not directories; those that were open are not among them
-  std::vector<Gfid> orphans;          // marked as removed and open (or not known not to be); sorted
+  std::vector<ReplacedName> replaced;
+  std::vector<Gfid> orphans;  // marked as removed and open (or not known not to be); sorted
 };
 
 }  // namespace polder

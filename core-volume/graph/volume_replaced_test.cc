@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// P4 of docs/coherence.md: what a name shows after a power loss when its file, which was synced, was replaced
+// by a new one of another set, which was not.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+
+#include <random>
+
+#include "core-volume/graph/volume_stack_test_support.h"
+#include "tests/support/seeds.h"
+
+namespace polder {
+namespace {
+
+const Gfid root = Gfid::root();
+
+enum class How { kReplaced, kOneNameOfTwo, kExchanged, kReplacedTwice, kDirectory };
+
+struct Case {
+  How how = How::kReplaced;
+  std::uint32_t name = 0, old = 0, fresh = 0;  // the sets of the name's directory and of the objects
+};
+
+std::string text(const Case& of) {
+  return fmt::format("case {}, the name on {}, what it shows on {} and {}", static_cast<int>(of.how), of.name,
+                     of.old, of.fresh);
+}
+
+std::vector<Case> all_cases() {
+  std::vector<Case> cases;
+  for (auto how : {How::kReplaced, How::kOneNameOfTwo, How::kExchanged, How::kReplacedTwice, How::kDirectory})
+    for (std::uint32_t name = 0; name < 3; ++name)
+      for (std::uint32_t old = 0; old < 3; ++old)
+        for (std::uint32_t fresh = 0; fresh < 3; ++fresh) cases.push_back({how, name, old, fresh});
+  return cases;
+}
+
+/// "f" in `at` was synced; then something new takes its place.
+class Replacing {
+ public:
+  Replacing(const Case& of, std::uint64_t seed)
+      : node(3, Spread::kDirs, seed, true), c(node), of_(of), random_(seed) {
+    for (std::uint32_t set = 0; set < 3; ++set) on_[set] = directory_on(set);
+    at = on_[of.name];
+    old = make(of.old, "old");
+    must(c.rename(on_[of.old], "old", at, "f"));
+    if (of.how == How::kOneNameOfTwo) must(c.link(old, root, "other"));
+    must(c.sync());
+    if (random_() % 2 == 0) node.loop.run_for(std::chrono::milliseconds(random_() % 1000));
+  }
+  void replace() {
+    if (of_.how == How::kReplacedTwice)
+      replace_by(of_.fresh == of_.old ? 0 : 3 - of_.fresh - of_.old, "first");
+    replace_by(of_.fresh, "fresh");
+  }
+  /// Each log has been synced or not.
+  void lose_power(const std::function<void()>& before_the_start = [] {}) {
+    for (std::uint32_t set = 0; set < 3; ++set)
+      if (random_() % 3 == 0) must(node.stack->brick(set)->journal().sync());
+    node.loop.run_for(std::chrono::milliseconds(random_() % 3 == 0 ? random_() % 60 : 0));
+    node.lose_power(random_());
+    before_the_start();
+    node.start();
+  }
+  /// One set is away for longer than what was removed is kept for who may have it open, perhaps over a kill.
+  void lose_power_and(std::uint32_t away) {
+    lose_power([&] { node.disk_of(away).freeze(); });
+    ASSERT_TRUE(node.stack->failures().contains(away));
+    node.loop.run_for(std::chrono::seconds(90));
+    if (random_() % 2 == 0) {
+      node.kill();
+      node.disk_of(away).freeze();
+      node.start();
+      node.loop.run_for(std::chrono::seconds(90));
+    }
+    node.disk_of(away).heal();
+    node.run_one(node.stack->start_failed());
+    ASSERT_THAT(node.stack->failures(), testing::IsEmpty());
+  }
+  void expect_one_of_them() {
+    ASSERT_THAT(node.problems(), testing::IsEmpty());
+    auto shown = c.lookup(at, "f");
+    ASSERT_TRUE(shown) << "\"f\": " << shown.error().message();
+    ASSERT_THAT(all_, testing::Contains(shown->gfid));
+    if (shown->gfid == old && of_.how != How::kDirectory) ASSERT_EQ(c.content(old), "old");
+    got_old = shown->gfid == old;
+  }
+
+  SimVolume node;
+  Client c;
+  Gfid at, old;
+  bool got_old = false;
+
+ private:
+  Gfid directory_on(std::uint32_t set) {
+    for (int i = 0; i < 100; ++i) {
+      last_name_ = fmt::format("{}.{}", set, ++names_);
+      auto made = must(c.mkdir(root, last_name_)).gfid;
+      if (node.stack->placement().set_of(made) == set) return made;
+    }
+    throw std::runtime_error("no directory fell on the set");
+  }
+  /// In the directory on that set, on that set.
+  Gfid make(std::uint32_t set, const std::string& name) {
+    if (of_.how == How::kDirectory) {
+      const auto made = directory_on(set);
+      must(c.rename(root, last_name_, on_[set], name));
+      return all_.emplace_back(made);
+    }
+    return all_.emplace_back(c.file(on_[set], name, name));
+  }
+  void replace_by(std::uint32_t set, const std::string& name) {
+    make(set, name);
+    must(c.rename(on_[set], name, at, "f", of_.how == How::kExchanged ? RENAME_EXCHANGE : 0));
+  }
+
+  const Case of_;
+  std::mt19937_64 random_;
+  std::array<Gfid, 3> on_{};
+  std::vector<Gfid> all_;
+  std::string last_name_;
+  int names_ = 0;
+};
+
+TEST(VolumeReplaced, ANameShowsOneOfTheTwo) {
+  std::size_t old = 0, tried = 0;
+  for (auto seed : seeds(1, 40)) {
+    for (const auto& of : all_cases()) {
+      SCOPED_TRACE(fmt::format("seed {}, {}", seed, text(of)));
+      Replacing replacing(of, seed);
+      replacing.replace();
+      replacing.lose_power();
+      replacing.expect_one_of_them();
+      if (HasFailure()) return;
+      ++tried;
+      old += replacing.got_old;
+    }
+  }
+  EXPECT_GT(old, tried / 10);
+  EXPECT_LT(old, tried - tried / 10);
+}
+
+TEST(VolumeReplaced, AlsoWhenASetWasAwayMeanwhile) {
+  for (auto seed : seeds(1, 40)) {
+    for (const auto& of : all_cases()) {
+      SCOPED_TRACE(fmt::format("seed {}, {}", seed, text(of)));
+      Replacing replacing(of, seed);
+      replacing.replace();
+      replacing.lose_power_and(1 + (seed + of.name + of.old + of.fresh) % 2);
+      if (!HasFailure()) replacing.expect_one_of_them();
+      if (HasFailure()) return;
+    }
+  }
+}
+
+/// It was replaced, and the new one was removed, and that was synced: neither comes back.
+TEST(VolumeReplaced, WhatWasRemovedSinceStaysSo) {
+  for (auto seed : seeds(1, 40)) {
+    for (const auto& of : all_cases()) {
+      SCOPED_TRACE(fmt::format("seed {}, {}", seed, text(of)));
+      Replacing replacing(of, seed);
+      auto& c = replacing.c;
+      replacing.replace();
+      if (seed % 2 == 0) must(c.sync());
+      if (of.how == How::kDirectory)
+        must(c.rmdir(replacing.at, "f"));
+      else
+        must(c.unlink(replacing.at, "f"));
+      must(c.fsync(root));
+      replacing.lose_power();
+      ASSERT_TRUE(c.lookup(replacing.at, "f").failed_with(ENOENT));
+      ASSERT_THAT(replacing.node.problems(), testing::IsEmpty());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace polder

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// OrderingLayer: what a rename between sets has replaced. The log of this set may keep the rename, and the
+// one of the new object's set lose it, with the object: until both are stable, the old object stays, and so
+// does what the store has noted of its name (replaced.h).
+#include "base/coro.h"
+#include "base/log.h"
+#include "base/on_worker.h"
+#include "core-volume/layers/ordering/ordering.h"
+
+namespace polder {
+
+/// Before the record is applied; again when it has an index.
+void OrderingLayer::noting_replaced(const Record& record) {
+  if (record.kind != RecordKind::kRename || record.displaced.is_nil()) return;
+  auto noting = [&](const Gfid& gfid, const Gfid& by) {
+    if (!store_.owns(gfid) || store_.owns(by)) return;
+    replaced_[{gfid, record.tx.id}] = {record.index == 0 ? UINT64_MAX : record.index, placement_->set_of(by)};
+  };
+  noting(record.displaced, record.gfid);
+  if (record.exchange) noting(record.gfid, record.displaced);
+  replaced_some_.notify_all();
+}
+
+bool OrderingLayer::is_replaced(const Gfid& gfid) const {
+  const auto at = replaced_.lower_bound({gfid, {}});
+  return at != replaced_.end() && at->first.first == gfid;
+}
+
+Task<void> OrderingLayer::forget_replaced_loop() {
+  while (true) {
+    while (replaced_.empty()) {
+      if (!co_await replaced_some_.wait()) co_return;
+    }
+    if (!co_await seams_.clock.sleep_for(options_.sync_interval)) co_return;
+    co_await forget_stable_replaced();
+  }
+}
+
+Task<void> OrderingLayer::forget_stable_replaced() {
+  std::vector<ReplacedName> stable;
+  for (const auto& [key, replaced] : replaced_) {
+    if (replaced.index > journal_.stable_index()) continue;
+    auto* by = peers_->peer(replaced.by_set);
+    if (by && by->is_stable(key.second)) stable.push_back({.gfid = key.first, .tx = key.second});
+  }
+  if (stable.empty()) co_return;
+  auto forgotten = co_await forget_replaced(stable);
+  if (!forgotten) log::warning("brick {}: {}", store_.path(), forgotten.error().message());
+  for (const auto& name : stable) replaced_.erase({name.gfid, name.tx});
+  for (const auto& name : stable) co_await reap_if_orphan(name.gfid);
+}
+
+Task<Result<void>> OrderingLayer::forget_replaced(std::vector<ReplacedName> names) {
+  if (names.empty()) co_return Result<void>();
+  co_return co_await on_worker(seams_.workers, [&]() -> Result<void> {
+    for (const auto& name : names) {
+      TRY(store_.forget_replaced(name.gfid, name.tx));
+    }
+    return {};
+  });
+}
+
+Task<Result<std::vector<ReplacedName>>> OrderingLayer::replaced_before() {
+  CO_TRY(auto names, co_await on_worker(seams_.workers, [&] { return store_.replaced_names(); }));
+  std::erase_if(names, [&](const auto& name) { return replaced_.contains({name.gfid, name.tx}); });
+  co_return names;
+}
+
+bool OrderingLayer::took_part(const TxId& id) const {
+  if (is_closed(id)) return true;
+  if (id.set == set()) return transactions_.decisions.contains(id.number);
+  auto echo = transactions_.echoes.find(id);
+  return echo != transactions_.echoes.end() && echo->second.kind != RecordKind::kTxAborted;
+}
+
+bool OrderingLayer::is_closed(const TxId& id) const {
+  auto closed = transactions_.closed_below.find(id.set);
+  return closed != transactions_.closed_below.end() && id.number < closed->second;
+}
+
+/// What is gone without any record of it went with the log's last moments. A directory that was exchanged for
+/// it moves all the same: what was moved since may depend on where it is.
+Task<Result<bool>> OrderingLayer::has_lost(Record decided) {
+  const bool gives_name = decided.kind == RecordKind::kRename && !decided.displaced.is_nil();
+  if (!gives_name || !store_.is_suspect() || took_part(decided.tx.id)) co_return false;
+  std::vector<Gfid> needed;
+  if (!decided.exchange || !S_ISDIR(decided.tx.displaced_mode)) needed.push_back(decided.gfid);
+  if (decided.exchange && !S_ISDIR(decided.tx.mode)) needed.push_back(decided.displaced);
+  std::erase_if(needed, [&](const Gfid& gfid) { return !store_.owns(gfid); });
+  if (needed.empty()) co_return false;
+  co_return co_await on_worker(short_work_, [&]() -> Result<bool> {
+    for (const auto& gfid : needed) {
+      auto attr = store_.attr(gfid);
+      if (attr.failed_with(ESTALE)) return true;
+      if (!attr) return std::move(attr).error();
+    }
+    return false;
+  });
+}
+
+}  // namespace polder
