@@ -61,14 +61,15 @@ VolumeClient::Names::iterator VolumeClient::any(bool directory) {
 
 Task<Result<void>> VolumeClient::one(FileOps& ops) {
   const auto dice = below(100);
-  if (dice < 20) co_return co_await create(ops);
-  if (dice < 40) co_return co_await write(ops);
-  if (dice < 44) co_return co_await truncate(ops);
-  if (dice < 50) co_return co_await set_attributes(ops);
-  if (dice < 56) co_return co_await mkdir(ops);
-  if (dice < 62) co_return co_await remove(ops, false);
-  if (dice < 65) co_return co_await remove(ops, true);
-  if (dice < 77) co_return co_await rename(ops, false);
+  if (dice < 20) co_return co_await create(ops, any_name());
+  if (dice < 32) co_return co_await write(ops);
+  if (dice < 35) co_return co_await truncate(ops);
+  if (dice < 39) co_return co_await set_attributes(ops);
+  if (dice < 45) co_return co_await mkdir(ops);
+  if (dice < 50) co_return co_await remove(ops, false);
+  if (dice < 53) co_return co_await remove(ops, true);
+  if (dice < 62) co_return co_await rename(ops, false);
+  if (dice < 77) co_return co_await replace(ops);
   if (dice < 80) co_return co_await rename(ops, true);
   if (dice < 83) co_return co_await exchange(ops);
   if (dice < 88) co_return co_await link(ops);
@@ -76,8 +77,7 @@ Task<Result<void>> VolumeClient::one(FileOps& ops) {
   co_return co_await sync(ops);
 }
 
-Task<Result<void>> VolumeClient::create(FileOps& ops) {
-  auto name = any_name();
+Task<Result<void>> VolumeClient::create(FileOps& ops, EntryName name) {
   if (names_.contains(name)) co_return Result<void>();
   CO_TRY(auto opened, co_await ops.create(next(), name.parent, name.name, {.mode = 0640}, O_RDWR | O_EXCL));
   const auto gfid = opened.attr.gfid;
@@ -163,8 +163,22 @@ Task<Result<void>> VolumeClient::rename(FileOps& ops, bool directory) {
   if (own == names_.end() || own->first == to) co_return Result<void>();
   auto there = names_.find(to);
   if (there != names_.end() && (there->second.directory || directory)) co_return Result<void>();
-  const auto from = own->first;
-  const auto moved = own->second;
+  co_return co_await rename(ops, own->first, to);
+}
+
+/// As editors save: all of it new, and nothing synced.
+Task<Result<void>> VolumeClient::replace(FileOps& ops) {
+  auto own = any(false);
+  const auto name = any_name();
+  if (own == names_.end() || names_.contains(name)) co_return Result<void>();
+  const auto to = own->first;
+  CO_TRY(co_await create(ops, name));
+  co_return co_await rename(ops, name, to);
+}
+
+Task<Result<void>> VolumeClient::rename(FileOps& ops, EntryName from, EntryName to) {
+  const auto moved = names_.at(from);
+  auto there = names_.find(to);
   // Two names of one file: rename(2) does nothing.
   const bool same = there != names_.end() && there->second.gfid == moved.gfid;
   CO_TRY(co_await ops.rename(next(), from.parent, from.name, to.parent, to.name, 0));

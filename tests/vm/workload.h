@@ -45,13 +45,15 @@ class VolumeClient {
   OpContext& next();
 
   Task<Result<void>> one(FileOps& ops);
-  Task<Result<void>> create(FileOps& ops);
+  Task<Result<void>> create(FileOps& ops, EntryName name);
   Task<Result<void>> write(FileOps& ops);
   Task<Result<void>> truncate(FileOps& ops);
   Task<Result<void>> set_attributes(FileOps& ops);
   Task<Result<void>> mkdir(FileOps& ops);
   Task<Result<void>> remove(FileOps& ops, bool directory);
   Task<Result<void>> rename(FileOps& ops, bool directory);
+  Task<Result<void>> rename(FileOps& ops, EntryName from, EntryName to);
+  Task<Result<void>> replace(FileOps& ops);
   Task<Result<void>> exchange(FileOps& ops);
   Task<Result<void>> link(FileOps& ops);
   Task<Result<void>> fsync(FileOps& ops);
