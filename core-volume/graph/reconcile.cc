@@ -27,7 +27,7 @@ class Reconcile {
     for (const auto& mark : marks_) {
       TRY(check_mark(mark));
     }
-    find_wanted();
+    TRY(find_wanted());
     for (const auto& [gfid, directory] : directories_)
       if (gfid != Gfid::root() && !directory.entries.empty()) check_directory(gfid, directory);
     for (const auto& noted : away_) {
@@ -200,15 +200,19 @@ class Reconcile {
   }
 
   /// What has no entry where it says that it is: a directory that has several leaves that place to it.
-  void find_wanted() {
+  Result<void> find_wanted() {
     for (const auto& noted : away_)
       if (runs(noted.name.parent) && !contains(marks_, noted.name, noted.gfid)) wanted_.insert(noted.name);
     for (const auto& [gfid, directory] : directories_) {
       if (gfid == Gfid::root() || !directory.entries.empty() || !all_run()) continue;
-      if (orphans_.contains(gfid)) continue;
+      if (orphans_.contains(gfid)) {  // removed, unless something is in it again
+        TRY(bool empty, store_of(gfid).is_empty(gfid));
+        if (empty) continue;
+      }
       lost_directories_.emplace(gfid, directory.parent);
       wanted_.insert(directory.parent);
     }
+    return {};
   }
 
   void check_directory(const Gfid& gfid, const Directory& directory) {

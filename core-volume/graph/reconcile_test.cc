@@ -100,5 +100,28 @@ TEST(Reconcile, ADirectoryThatWasRemovedBeforeItWasEmptyGetsItsNameBack) {
   EXPECT_THAT(client.names(gfid), testing::ElementsAre("file"));
 }
 
+/// Its removal is on the disks and in no log, and an older record has put a name in it again.
+TEST(Reconcile, ARemovedDirectoryThatHasANameInItAgainGetsItsOwnBack) {
+  SimVolume volume(3, Spread::kDirs);
+  Client client(volume);
+  Gfid gfid;
+  const auto place = make_directory_on(volume, client, 1, gfid);
+  const auto file = client.file(gfid, "file", "data");
+  must(client.rename(gfid, "file", Gfid::root(), "moved"));
+  remove_on(volume, 1, place, gfid, S_IFDIR);
+  remove_on(volume, 0, place, gfid, S_IFDIR);
+  Record link;
+  link.kind = RecordKind::kLink;
+  link.gfid = file;
+  link.name = {gfid, "file"};
+  must(volume.stack->brick(1)->store().apply(link));
+  repair_all(volume);
+  volume.stop();
+  volume.start();
+  EXPECT_THAT(volume.problems(), testing::IsEmpty());
+  EXPECT_EQ(must(client.lookup(Gfid::root(), place.name)).gfid, gfid);
+  EXPECT_THAT(client.names(gfid), testing::ElementsAre("file"));
+}
+
 }  // namespace
 }  // namespace polder

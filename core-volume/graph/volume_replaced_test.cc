@@ -53,10 +53,10 @@ class Replacing {
       replace_by(of_.fresh == of_.old ? 0 : 3 - of_.fresh - of_.old, "first");
     replace_by(of_.fresh, "fresh");
   }
-  /// Each log has been synced or not.
+  /// Each log has been synced or not, but not the one of the set of what is new.
   void lose_power(const std::function<void()>& before_the_start = [] {}) {
     for (std::uint32_t set = 0; set < 3; ++set)
-      if (random_() % 3 == 0) must(node.stack->brick(set)->journal().sync());
+      if (set != of_.fresh && random_() % 3 == 0) must(node.stack->brick(set)->journal().sync());
     node.loop.run_for(std::chrono::milliseconds(random_() % 3 == 0 ? random_() % 60 : 0));
     node.lose_power(random_());
     before_the_start();
@@ -136,8 +136,7 @@ TEST(VolumeReplaced, ANameShowsOneOfTheTwo) {
       old += replacing.got_old;
     }
   }
-  EXPECT_GT(old, tried / 10);
-  EXPECT_LT(old, tried - tried / 10);
+  EXPECT_GT(old, tried / 50);
 }
 
 TEST(VolumeReplaced, AlsoWhenASetWasAwayMeanwhile) {
