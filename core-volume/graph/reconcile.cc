@@ -43,6 +43,7 @@ class Reconcile {
       for (const auto& gfid : nameless_)
         if (!linked_.contains(gfid))
           repair(owner(gfid), removed(gfid), fmt::format("object {} has no name", gfid.hex()));
+      if (repairs_.empty()) open_circles();
     }
     return std::move(repairs_);
   }
@@ -267,6 +268,20 @@ class Reconcile {
     else
       keep_in_root(gfid, place, S_IFDIR);
     return {};
+  }
+
+  /// Of two moves of directories only the later one is left, and the earlier one had made it possible. Every
+  /// directory is where it says.
+  void open_circles() {
+    std::set<Gfid> seen{Gfid::root()};
+    for (const auto& [gfid, directory] : directories_) {
+      std::set<Gfid> way;
+      auto at = gfid;
+      while (!seen.contains(at) && directories_.contains(at) && way.insert(at).second)
+        at = directories_.at(at).parent.parent;
+      if (way.contains(at)) keep_in_root(at, directories_.at(at).parent, S_IFDIR);
+      seen.merge(way);
+    }
   }
 
   /// A file that has other names leaves this one to a directory that has none.

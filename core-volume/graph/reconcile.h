@@ -15,7 +15,8 @@
 // - a file that nothing notes a name of goes, as does an empty directory whose parent is gone;
 // - a directory that has an entry was not removed;
 // - a directory has the one entry that it notes itself, or another one that it has if that is the place of
-//   something that has no entry there; a file that has other names gives way to a directory that has none.
+//   something that has no entry there; a file that has other names gives way to a directory that has none;
+// - of directories that are in one another one gets a name in the root.
 #pragma once
 #include <map>
 #include <string>

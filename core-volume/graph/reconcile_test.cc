@@ -123,5 +123,31 @@ TEST(Reconcile, ARemovedDirectoryThatHasANameInItAgainGetsItsOwnBack) {
   EXPECT_THAT(client.names(gfid), testing::ElementsAre("file"));
 }
 
+/// One has moved into the other, whose own move away from there is lost.
+TEST(Reconcile, DirectoriesThatAreInOneAnotherAreReachedAgain) {
+  SimVolume volume(3, Spread::kDirs);
+  Client client(volume);
+  Gfid one, other;
+  const auto place = make_directory_on(volume, client, 1, one);
+  make_directory_on(volume, client, 2, other);
+  must(client.rename(Gfid::root(), client.names(Gfid::root()).back(), one, "other"));
+  client.file(other, "file", "data");
+  Record move;
+  move.kind = RecordKind::kRename;
+  move.gfid = one;
+  move.name = place;
+  move.to = {other, "one"};
+  move.tx.mode = S_IFDIR;
+  for (std::uint32_t set = 0; set < 3; ++set) must(volume.stack->brick(set)->store().apply(move));
+  repair_all(volume);
+  volume.stop();
+  volume.start();
+  EXPECT_THAT(volume.problems(), testing::IsEmpty());
+  const auto names = client.names(Gfid::root());
+  ASSERT_EQ(names.size(), 1u);
+  EXPECT_THAT(names.front(), testing::StartsWith("lost+found-"));
+  EXPECT_EQ(client.content(must(client.lookup(other, "file")).gfid), "data");
+}
+
 }  // namespace
 }  // namespace polder
