@@ -26,12 +26,14 @@ std::string text(const Case& of) {
                      of.old, of.fresh);
 }
 
-std::vector<Case> all_cases() {
+/// Each three seeds have all of them.
+std::vector<Case> cases(std::uint64_t seed) {
   std::vector<Case> cases;
   for (auto how : {How::kReplaced, How::kOneNameOfTwo, How::kExchanged, How::kReplacedTwice, How::kDirectory})
     for (std::uint32_t name = 0; name < 3; ++name)
       for (std::uint32_t old = 0; old < 3; ++old)
-        for (std::uint32_t fresh = 0; fresh < 3; ++fresh) cases.push_back({how, name, old, fresh});
+        for (std::uint32_t fresh = 0; fresh < 3; ++fresh)
+          if ((name + old + fresh) % 3 == seed % 3) cases.push_back({how, name, old, fresh});
   return cases;
 }
 
@@ -124,8 +126,8 @@ class Replacing {
 
 TEST(VolumeReplaced, ANameShowsOneOfTheTwo) {
   std::size_t old = 0, tried = 0;
-  for (auto seed : seeds(1, 40)) {
-    for (const auto& of : all_cases()) {
+  for (auto seed : seeds(3, 120)) {
+    for (const auto& of : cases(seed)) {
       SCOPED_TRACE(fmt::format("seed {}, {}", seed, text(of)));
       Replacing replacing(of, seed);
       replacing.replace();
@@ -136,16 +138,16 @@ TEST(VolumeReplaced, ANameShowsOneOfTheTwo) {
       old += replacing.got_old;
     }
   }
-  EXPECT_GT(old, tried / 50);
+  if (tried > 100) EXPECT_GT(old, tried / 50);
 }
 
 TEST(VolumeReplaced, AlsoWhenASetWasAwayMeanwhile) {
-  for (auto seed : seeds(1, 40)) {
-    for (const auto& of : all_cases()) {
+  for (auto seed : seeds(3, 120)) {
+    for (const auto& of : cases(seed)) {
       SCOPED_TRACE(fmt::format("seed {}, {}", seed, text(of)));
       Replacing replacing(of, seed);
       replacing.replace();
-      replacing.lose_power_and(1 + (seed + of.name + of.old + of.fresh) % 2);
+      replacing.lose_power_and(1 + (seed + of.old) % 2);
       if (!HasFailure()) replacing.expect_one_of_them();
       if (HasFailure()) return;
     }
@@ -154,8 +156,8 @@ TEST(VolumeReplaced, AlsoWhenASetWasAwayMeanwhile) {
 
 /// It was replaced, and the new one was removed, and that was synced: neither comes back.
 TEST(VolumeReplaced, WhatWasRemovedSinceStaysSo) {
-  for (auto seed : seeds(1, 40)) {
-    for (const auto& of : all_cases()) {
+  for (auto seed : seeds(3, 120)) {
+    for (const auto& of : cases(seed)) {
       SCOPED_TRACE(fmt::format("seed {}, {}", seed, text(of)));
       Replacing replacing(of, seed);
       auto& c = replacing.c;
