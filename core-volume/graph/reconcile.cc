@@ -263,6 +263,7 @@ class Reconcile {
       return {};
     }
     TRY(bool empty, store_of(gfid).is_empty(gfid));
+    empty = empty && std::ranges::count(given_, gfid, &EntryName::parent) == 0;
     if (empty && !can_have_names(place.parent))
       repair(owner(gfid), removed(gfid), fmt::format("directory {} has no name", gfid.hex()));
     else

@@ -123,6 +123,28 @@ TEST(Reconcile, ARemovedDirectoryThatHasANameInItAgainGetsItsOwnBack) {
   EXPECT_THAT(client.names(gfid), testing::ElementsAre("file"));
 }
 
+/// The only name of a file of another set was in it.
+TEST(Reconcile, ADirectoryThatGetsANameBackIsNotRemoved) {
+  SimVolume volume(3, Spread::kDirs);
+  Client client(volume);
+  Gfid gfid, parent;
+  const auto place = make_directory_on(volume, client, 1, gfid);
+  const auto above = make_directory_on(volume, client, 2, parent);
+  must(client.rename(Gfid::root(), place.name, parent, "directory"));
+  const auto file = client.file(Gfid::root(), "file", "data");
+  must(client.rename(Gfid::root(), "file", gfid, "file"));
+  remove_on(volume, 1, {gfid, "file"}, file, S_IFREG);
+  remove_on(volume, 2, {parent, "directory"}, gfid, S_IFDIR);
+  remove_on(volume, 2, above, parent, S_IFDIR);
+  remove_on(volume, 0, above, parent, S_IFDIR);
+  repair_all(volume);
+  volume.stop();
+  volume.start();
+  EXPECT_THAT(volume.problems(), testing::IsEmpty());
+  const auto found = must(client.lookup(Gfid::root(), "lost+found-" + gfid.hex()));
+  EXPECT_EQ(client.content(must(client.lookup(found.gfid, "file")).gfid), "data");
+}
+
 /// One has moved into the other, whose own move away from there is lost.
 TEST(Reconcile, DirectoriesThatAreInOneAnotherAreReachedAgain) {
   SimVolume volume(3, Spread::kDirs);
