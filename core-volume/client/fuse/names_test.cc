@@ -219,6 +219,20 @@ TEST(FuseNames, xattrs_by_the_size_protocol) {
   EXPECT_EQ(errno_of(removexattr(file.c_str(), "user.one")), ENODATA);
 }
 
+TEST(FuseNames, a_label_that_is_not_there_is_not_supported) {
+  TestVolume volume;
+  const std::string file = volume.path("f");
+  write_file(file, "x");
+  char got[8];
+  const auto label = [&] { return getxattr(file.c_str(), "security.selinux", got, sizeof got); };
+  EXPECT_EQ(errno_of(label()), EOPNOTSUPP);
+  ASSERT_EQ(errno_of(setxattr(file.c_str(), "security.selinux", "label", 5, 0)), 0);
+  ASSERT_EQ(label(), 5);
+  EXPECT_EQ(std::string(got, 5), "label");
+  EXPECT_EQ(errno_of(removexattr(file.c_str(), "security.selinux")), 0);
+  EXPECT_EQ(errno_of(label()), EOPNOTSUPP);
+}
+
 TEST(FuseNames, capabilities_are_remembered_as_absent_only_until_they_are_set) {
   TestVolume volume;
   const std::string file = volume.path("f");
