@@ -128,7 +128,10 @@ class Namespace:
 
 
 class Work:
-    def __init__(self):
+    """The run's directory. `image_gib`: size of each file system's image."""
+
+    def __init__(self, image_gib):
+        self.image_gib = image_gib
         for left in ROOT.glob("polder-bench.*"):
             take_down_if_left(left)
         self.path = Path(tempfile.mkdtemp(prefix="polder-bench.", dir=ROOT))
@@ -155,10 +158,13 @@ class Work:
     def close(self):
         take_down(self.path)
 
-    def make_xfs(self, name, gib=24):
-        """A new XFS on a sparse file, mounted. Direct: the loop device does not cache a second time."""
+    def make_xfs(self, name):
+        """A new XFS on a file, mounted. Direct: the loop device does not cache a second time. The file's blocks are taken before: making
+        them while a measurement writes costs the first who comes to a place up to seven times the write."""
         image = self.path / f"{name}.img"
-        run("truncate", "-s", f"{gib}G", image)
+        if os.statvfs(self.path).f_bavail * os.statvfs(self.path).f_frsize < 2 * self.image_gib * 2**30:
+            raise Failed(f"{self.path} has no room for an image of {self.image_gib} GiB for {name}; fewer --files need less")
+        run("fallocate", "-l", f"{self.image_gib}G", image)
         run("mkfs.xfs", "-q", "-i", "size=512", image)
         return self.mount_xfs(name)
 

@@ -65,6 +65,7 @@ class Sizes:
         self.random_operations = self.at_least(RANDOM_JOBS, 65536)
         self.appends = self.at_least(4, 1000)
         self.memory_files = self.at_least(100, 100_000)
+        self.image_gib = 1 + -(-3 * self.sequential_mib // 1024)
         self.tree = tree or Path("/usr/include") / ("" if self.scale >= 1 else "linux" if self.scale >= 0.1 else "asm-generic")
 
     def at_least(self, smallest, whole):
