@@ -29,8 +29,31 @@ Task<bool> LoopWatch::found(std::function<bool()> look) {
   co_return code == 0;
 }
 
-bool LoopWatch::look() {
+Task<bool> LoopWatch::found_in_line(const void* line, std::function<bool()> look) {
+  if (!busy_ || (!lines_.contains(line) && lines_.size() >= kLooksMax)) co_return false;
+  const int code = co_await suspend([this, line, &look](std::shared_ptr<Waiter> waiter) {
+    lines_[line].push_back({std::move(look), std::move(waiter)});
+  });
+  co_return code == 0;
+}
+
+bool LoopWatch::look_at_lines() {
   bool found = false;
+  for (auto at = lines_.begin(); at != lines_.end();) {
+    auto& line = at->second;
+    // One who was cancelled does not look any more: its task may be gone.
+    while (!line.empty() && (!line.front().waiter->waiting() || line.front().look())) {
+      found |= line.front().waiter->waiting();
+      line.front().waiter->wake(0);
+      line.pop_front();
+    }
+    at = line.empty() ? lines_.erase(at) : std::next(at);
+  }
+  return found;
+}
+
+bool LoopWatch::look() {
+  bool found = look_at_lines();
   // A look may start tasks, which may add looks of their own.
   for (std::size_t i = 0; i < looks_.size();) {
     const auto waiter = looks_[i].waiter;
@@ -52,6 +75,8 @@ bool LoopWatch::look() {
 
 void LoopWatch::give_up() {
   for (auto& one : std::exchange(looks_, {})) one.waiter->wake(EAGAIN);
+  for (auto& [key, line] : std::exchange(lines_, {}))
+    for (auto& one : line) one.waiter->wake(EAGAIN);
 }
 
 }  // namespace polder

@@ -5,7 +5,9 @@
 // only. Heavy (Asio): .cc files only.
 #pragma once
 #include <boost/asio/execution_context.hpp>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -26,10 +28,13 @@ class LoopWatch : public asio::execution_context::service {
   /// itself then. False at once when the loop does not look, and false later when it is about to sleep or the
   /// task was cancelled: then the caller waits in the usual way.
   Task<bool> found(std::function<bool()> look);
+  /// The same for what comes about in the order in which it was asked for: of all that wait in one `line`
+  /// (any address) only the first is looked at. Such a look starts no tasks.
+  Task<bool> found_in_line(const void* line, std::function<bool()> look);
 
   // For the loop.
   void set_busy(bool busy) { busy_ = busy; }
-  bool empty() const { return looks_.empty(); }
+  bool empty() const { return looks_.empty() && lines_.empty(); }
   /// Whether somebody found something. Inside a handler of the context.
   bool look();
   /// Sends everybody away; they continue at the next poll.
@@ -41,10 +46,15 @@ class LoopWatch : public asio::execution_context::service {
     std::shared_ptr<Waiter> waiter;
   };
 
-  void shutdown() noexcept override { looks_.clear(); }
+  void shutdown() noexcept override {
+    looks_.clear();
+    lines_.clear();
+  }
+  bool look_at_lines();
 
   bool busy_ = false;
   std::vector<Look> looks_;
+  std::map<const void*, std::deque<Look>> lines_;  // none is empty
 };
 
 }  // namespace polder

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -115,6 +116,39 @@ TEST(LoopWatchTest, ACancelledTaskIsNotLookedFor) {
   context.poll();
   EXPECT_EQ(found, false);
   EXPECT_EQ(looks, 1);
+  EXPECT_TRUE(watch.empty());
+}
+
+TEST(LoopWatchTest, InALineOnlyTheFirstIsLookedAt) {
+  boost::asio::io_context context{1};
+  auto& watch = boost::asio::use_service<LoopWatch>(context);
+  watch.set_busy(true);
+  int ready = 0, line = 0;
+  std::array<int, 4> looks{};
+  std::array<std::optional<bool>, 4> found;
+  TaskGroup tasks("test");
+  auto wait = [&](int i) -> Task<void> {
+    found[i] = co_await watch.found_in_line(&line, [&, i] {
+      ++looks[i];
+      return ready > i;
+    });
+  };
+  std::vector<TaskGroup::Spawned> ids;
+  for (int i = 0; i < 4; ++i) ids.push_back(tasks.spawn(context.get_executor(), wait(i)));
+  context.poll();
+  EXPECT_FALSE(watch.look());
+  EXPECT_EQ(looks, (std::array<int, 4>{1, 0, 0, 0}));
+  ready = 1;
+  EXPECT_TRUE(watch.look());
+  EXPECT_EQ(looks, (std::array<int, 4>{2, 1, 0, 0})) << "the next one at once";
+  TaskGroup::cancel(ids[1]);
+  ready = 3;
+  EXPECT_TRUE(watch.look());
+  EXPECT_EQ(looks, (std::array<int, 4>{2, 1, 1, 1})) << "who was cancelled is passed over";
+  EXPECT_FALSE(watch.empty());
+  watch.give_up();
+  context.poll();
+  EXPECT_EQ(found, (std::array<std::optional<bool>, 4>{true, false, true, false}));
   EXPECT_TRUE(watch.empty());
 }
 

@@ -29,6 +29,7 @@
 #include "core-volume/layer/posix_rules.h"
 #include "core-volume/layer/set_peer.h"
 #include "core-volume/layers/ordering/data_sync.h"
+#include "core-volume/layers/ordering/fetch_patience.h"
 #include "core-volume/layers/ordering/name_hints.h"
 #include "core-volume/layers/ordering/open_files.h"
 #include "core-volume/layers/ordering/retry_table.h"
@@ -280,6 +281,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   struct Copy;
   Result<std::uint64_t> copy_on_worker(const OpContext& ctx, const Copy& copy, Record& record);
   Task<Result<void>> refuse_handle(Gfid gfid);
+  Task<void> fetch(Gfid gfid, std::uint64_t offset, std::uint32_t length, Result<Buffer>& cached);
   Task<Result<void>> sync_object(Gfid gfid, bool data_only);
 
   // Replay (replay.cc).
@@ -385,6 +387,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
 
   // The loop thread's.
   ShortWork short_work_;
+  FetchPatience fetch_patience_;
   KeyLocks locks_;
   OpenFiles opens_;
   RetryTable retries_;

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // OrderingLayer: looking. No key locks: the store shows no half change.
+#include "base/loop_watch.h"
 #include "base/on_worker.h"
 #include "core-volume/layers/ordering/ordering.h"
 
 namespace polder {
+
+namespace {
+
+constexpr auto kFetchMax = std::chrono::microseconds(500);
+
+}  // namespace
 
 Task<Result<FileAttr>> OrderingLayer::lookup(const OpContext&, Gfid parent, std::string_view name) {
   CO_TRY(check_name(name));
@@ -56,6 +63,19 @@ Task<Result<void>> OrderingLayer::refuse_handle(Gfid gfid) {
   co_return Error(EBADF);
 }
 
+/// Asking for what is not cached has made the kernel fetch it. A fast disk has it before a worker is awake
+/// that would wait for it, so the loop asks again while it is busy anyway. EAGAIN: not yet, or it went to
+/// sleep.
+Task<void> OrderingLayer::fetch(Gfid gfid, std::uint64_t offset, std::uint32_t length,
+                                Result<Buffer>& cached) {
+  const auto until = seams_.clock.boot_time() + kFetchMax;
+  const bool looked = co_await LoopWatch::of(co_await asio::this_coro::executor).found_in_line(this, [&] {
+    cached = store_.read_cached(gfid, offset, length);
+    return !cached.failed_with(EAGAIN) || seams_.clock.boot_time() > until;
+  });
+  if (looked) fetch_patience_.waited(!cached.failed_with(EAGAIN));
+}
+
 Task<Result<Buffer>> OrderingLayer::read(const OpContext& ctx, Gfid gfid, HandleId handle,
                                          std::uint64_t offset, std::uint32_t length) {
   bool inside = ctx.session == 0 && handle == 0;
@@ -64,6 +84,8 @@ Task<Result<Buffer>> OrderingLayer::read(const OpContext& ctx, Gfid gfid, Handle
   }
   if (length <= kShortTransferMax_bytes && short_work_.runs_here()) {
     auto cached = co_await on_worker(short_work_, [&] { return store_.read_cached(gfid, offset, length); });
+    if (cached.failed_with(EAGAIN) && fetch_patience_.wait_now())
+      co_await fetch(gfid, offset, length, cached);
     if (!cached.failed_with(EAGAIN)) co_return cached;
   }
   co_return co_await on_worker(seams_.workers, [&] { return store_.read(gfid, offset, length); });
