@@ -251,6 +251,10 @@ EXPECTED = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTE
             errno.ESPIPE, errno.EXDEV, errno.ESTALE, errno.EBUSY, errno.ENXIO, errno.EMLINK, errno.ENODATA}
 
 
+# Moves put directories ever deeper: a fast disk gets them too deep for Python, and for a path.
+OPERATIONS_MAX = 30000
+
+
 def stress(top, seed, seconds):
     chance = random.Random(seed)
     end, count = time.time() + seconds, 0
@@ -271,7 +275,7 @@ def stress(top, seed, seconds):
         lambda: renameat2(name(), name(), RENAME_EXCHANGE), lambda: renameat2(name(), name(), RENAME_NOREPLACE),
         lambda: os.chmod(name(), 0o755), lambda: os.setxattr(name(), "user.x", b"v"), lambda: os.mkfifo(name()),
         lambda: os.utime(name(), (1, 2)), lambda: os.readlink(name()))
-    while time.time() < end:
+    while time.time() < end and count < OPERATIONS_MAX:
         count += 1
         try:
             chance.choice(operations)()
