@@ -37,6 +37,14 @@ void repair_all(SimVolume& volume) {
   FAIL() << "no end of repairs";
 }
 
+/// And after another start.
+std::vector<std::string> problems_after_repairs(SimVolume& volume) {
+  repair_all(volume);
+  volume.stop();
+  volume.start();
+  return volume.problems();
+}
+
 /// A directory of the root on `set`.
 EntryName make_directory_on(SimVolume& volume, Client& client, std::uint32_t set, Gfid& gfid) {
   for (int i = 0; i < 100; ++i) {
@@ -60,10 +68,7 @@ TEST(Reconcile, ADirectoryThatWasRemovedGetsNoNameBack) {
   remove_on(volume, 1, {removed, "file"}, file, S_IFREG);
   remove_on(volume, 0, place, removed, S_IFDIR);
   remove_on(volume, 1, place, removed, S_IFDIR);
-  repair_all(volume);
-  volume.stop();
-  volume.start();
-  EXPECT_THAT(volume.problems(), testing::IsEmpty());
+  EXPECT_THAT(problems_after_repairs(volume), testing::IsEmpty());
   const auto found = must(client.lookup(Gfid::root(), "lost+found-" + file.hex()));
   EXPECT_EQ(client.content(found.gfid), "data");
 }
@@ -75,10 +80,7 @@ TEST(Reconcile, ADirectoryThatHasAnEntryWasNotRemoved) {
   Gfid gfid;
   const auto place = make_directory_on(volume, client, 1, gfid);
   remove_on(volume, 1, place, gfid, S_IFDIR);
-  repair_all(volume);
-  volume.stop();
-  volume.start();
-  EXPECT_THAT(volume.problems(), testing::IsEmpty());
+  EXPECT_THAT(problems_after_repairs(volume), testing::IsEmpty());
   client.file(gfid, "file", "data");
   EXPECT_EQ(must(client.lookup(Gfid::root(), place.name)).gfid, gfid);
 }
@@ -92,10 +94,7 @@ TEST(Reconcile, ADirectoryThatWasRemovedBeforeItWasEmptyGetsItsNameBack) {
   client.file(gfid, "file", "data");
   remove_on(volume, 1, place, gfid, S_IFDIR);
   remove_on(volume, 0, place, gfid, S_IFDIR);
-  repair_all(volume);
-  volume.stop();
-  volume.start();
-  EXPECT_THAT(volume.problems(), testing::IsEmpty());
+  EXPECT_THAT(problems_after_repairs(volume), testing::IsEmpty());
   EXPECT_EQ(must(client.lookup(Gfid::root(), place.name)).gfid, gfid);
   EXPECT_THAT(client.names(gfid), testing::ElementsAre("file"));
 }
@@ -115,10 +114,7 @@ TEST(Reconcile, ARemovedDirectoryThatHasANameInItAgainGetsItsOwnBack) {
   link.gfid = file;
   link.name = {gfid, "file"};
   must(volume.stack->brick(1)->store().apply(link));
-  repair_all(volume);
-  volume.stop();
-  volume.start();
-  EXPECT_THAT(volume.problems(), testing::IsEmpty());
+  EXPECT_THAT(problems_after_repairs(volume), testing::IsEmpty());
   EXPECT_EQ(must(client.lookup(Gfid::root(), place.name)).gfid, gfid);
   EXPECT_THAT(client.names(gfid), testing::ElementsAre("file"));
 }
@@ -137,10 +133,7 @@ TEST(Reconcile, ADirectoryThatGetsANameBackIsNotRemoved) {
   remove_on(volume, 2, {parent, "directory"}, gfid, S_IFDIR);
   remove_on(volume, 2, above, parent, S_IFDIR);
   remove_on(volume, 0, above, parent, S_IFDIR);
-  repair_all(volume);
-  volume.stop();
-  volume.start();
-  EXPECT_THAT(volume.problems(), testing::IsEmpty());
+  EXPECT_THAT(problems_after_repairs(volume), testing::IsEmpty());
   const auto found = must(client.lookup(Gfid::root(), "lost+found-" + gfid.hex()));
   EXPECT_EQ(client.content(must(client.lookup(found.gfid, "file")).gfid), "data");
 }
@@ -161,10 +154,7 @@ TEST(Reconcile, DirectoriesThatAreInOneAnotherAreReachedAgain) {
   move.to = {other, "one"};
   move.tx.mode = S_IFDIR;
   for (std::uint32_t set = 0; set < 3; ++set) must(volume.stack->brick(set)->store().apply(move));
-  repair_all(volume);
-  volume.stop();
-  volume.start();
-  EXPECT_THAT(volume.problems(), testing::IsEmpty());
+  EXPECT_THAT(problems_after_repairs(volume), testing::IsEmpty());
   const auto names = client.names(Gfid::root());
   ASSERT_EQ(names.size(), 1u);
   EXPECT_THAT(names.front(), testing::StartsWith("lost+found-"));
