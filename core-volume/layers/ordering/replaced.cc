@@ -74,8 +74,7 @@ bool OrderingLayer::took_part(const TxId& id) const {
 }
 
 bool OrderingLayer::is_closed(const TxId& id) const {
-  auto closed = transactions_.closed_below.find(id.set);
-  return closed != transactions_.closed_below.end() && id.number < closed->second;
+  return transactions_.is_closed(id);
 }
 
 /// What is gone without any record of it went with the log's last moments. A directory that was exchanged for

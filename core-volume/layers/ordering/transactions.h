@@ -51,10 +51,11 @@ struct TxTable {
   std::map<std::uint64_t, Decision> decisions;          // by number, not closed
   std::uint64_t closed_index = 0;                       // of this set's last kTxClosed
 
-  bool is_done(const TxId& id) const {
+  bool is_closed(const TxId& id) const {
     auto closed = closed_below.find(id.set);
-    return echoes.contains(id) || (closed != closed_below.end() && id.number < closed->second);
+    return closed != closed_below.end() && id.number < closed->second;
   }
+  bool is_done(const TxId& id) const { return echoes.contains(id) || is_closed(id); }
   void forget(std::uint32_t leader, std::uint64_t below);
   /// The oldest record that a start would need; UINT64_MAX: none.
   std::uint64_t oldest_index() const;
