@@ -232,6 +232,36 @@ TEST_P(Conformance, ReplayRemovesByGfid) {
   EXPECT_EQ(code_of(c.getattr(file)), ESTALE);
 }
 
+/// As a geo-replication primary states a file that a restore brought back: the object, its bytes, its name.
+TEST_P(Conformance, ReplayMakesAFileAgainThatIsRemovedAndOpen) {
+  if (!features().replay) GTEST_SKIP() << "the target does not take replays";
+  const Gfid file = c.file(root, "f", "old");
+  const auto opened = must(c.open(file));
+  must(c.unlink(root, "f"));
+  Record object;
+  object.kind = RecordKind::kCreate;
+  object.gfid = file;
+  object.state.mode = S_IFREG | 0600;
+  object.time_ns = 1;
+  Record bytes;
+  bytes.kind = RecordKind::kWrite;
+  bytes.gfid = file;
+  bytes.data = Buffer::copy_of("new");
+  bytes.length = bytes.data.size();
+  bytes.time_ns = 1;
+  Record name;
+  name.kind = RecordKind::kLink;
+  name.gfid = file;
+  name.name = {root, "f"};
+  name.time_ns = 1;
+  must(c.replay({&object, 1}));
+  must(c.replay({&bytes, 1}));
+  must(c.release(file, opened.handle));
+  must(c.replay({&name, 1}));
+  EXPECT_EQ(must(c.lookup(root, "f")).gfid, file);
+  EXPECT_EQ(c.content(file), "new");
+}
+
 TEST_P(Conformance, ReplayStatesTheRoot) {
   if (!features().replay) GTEST_SKIP() << "the target does not take replays";
   c.file(root, "stays");

@@ -99,6 +99,7 @@ void MemoryTree::create(const Record& record) {
   object.target = record.state.target;
   object.xattrs = record.state.xattrs;
   touch(record.gfid, record.time_ns);
+  nameless_.erase(record.gfid);  // made again: its name comes
   if (record.name.parent.is_nil()) return;
   set_name(record.name, record.gfid);
   touch_directory(record.name.parent, record.time_ns);

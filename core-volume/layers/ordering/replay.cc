@@ -48,17 +48,33 @@ Task<Result<void>> OrderingLayer::replay(const OpContext& ctx, std::span<const R
       hints.push_back({.keep_object = must_stay(victim)});
     }
     auto replayed = co_await on_worker(seams_.workers, [&] { return replay_on_worker(copies, hints); });
+    const auto orphans = orphans_of(copies, hints);
     held.release();
-    for (std::size_t i = 0; i < copies.size(); ++i) {
-      const auto& record = copies[i];
-      finish(ctx, record);
-      bool orphan = record.index != 0 && record.last_link && hints[i].keep_object;
-      const auto& victim = record.kind == RecordKind::kRename ? record.displaced : record.gfid;
-      if (orphan) co_await orphaned(victim, record.index);
-    }
+    for (const auto& record : copies) finish(ctx, record);
+    for (const auto& [gfid, removed_by] : orphans) co_await orphaned(gfid, removed_by);
     if (!replayed) co_return replayed;
   }
   co_return Result<void>();
+}
+
+/// What these records have left without a name and open, with the record that removed it. What they make
+/// again is no orphan any more, though its name may come only with a later call. While the objects' keys are
+/// held.
+std::map<Gfid, std::uint64_t> OrderingLayer::orphans_of(const std::vector<Record>& records,
+                                                        const std::vector<ApplyHints>& hints) {
+  std::map<Gfid, std::uint64_t> orphans;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    const auto& record = records[i];
+    if (record.index == 0) continue;  // it was not done
+    if (record.kind == RecordKind::kCreate) {
+      orphans.erase(record.gfid);
+      orphans_.erase(record.gfid);
+      kept_until_.erase(record.gfid);
+    } else if (record.last_link && hints[i].keep_object) {
+      orphans[record.kind == RecordKind::kRename ? record.displaced : record.gfid] = record.index;
+    }
+  }
+  return orphans;
 }
 
 Result<void> OrderingLayer::check_replayed(const Record& record) {
@@ -76,8 +92,10 @@ Result<void> OrderingLayer::replay_on_worker(std::vector<Record>& records,
   for (auto& record : records) record.index = 0;
   for (std::size_t i = 0; i < records.size(); ++i) {
     auto& record = records[i];
+    bool made_again = false;
     if (record.kind == RecordKind::kCreate) {
       auto there = store_.attr(record.gfid);
+      made_again = there.has_value();
       if (there && (there->mode ^ record.state.mode) & S_IFMT)
         return Error(EINVAL).with("object {} is of another type than its record says", record.gfid.hex());
     }
@@ -95,6 +113,9 @@ Result<void> OrderingLayer::replay_on_worker(std::vector<Record>& records,
       applying.apply = [this, &data](const Record& write) { return store_.apply_write(write, data.bytes()); };
     }
     TRY(commit(record, applying));
+    if (made_again) {
+      TRY(store_.unmark_orphan(record.gfid));
+    }
   }
   return {};
 }

@@ -134,6 +134,7 @@ class Store {
   Result<bool> is_orphan(const Gfid& gfid);
   Result<std::vector<Gfid>> orphans();
   Result<void> reap(const Gfid& gfid);
+  Result<void> unmark_orphan(const Gfid& gfid);  // it has been made again
 
   // What apply() noted of names that were replaced; in no order.
   Result<std::vector<ReplacedName>> replaced_names();
@@ -286,7 +287,6 @@ class Store {
   Result<void> note_replaced(const Record& record);
   Result<bool> still_has(const Gfid& gfid, const EntryName& name);
   Result<void> mark_orphan(const Gfid& gfid);
-  Result<void> unmark_orphan(const Gfid& gfid);
   Result<void> named_again(const Gfid& gfid);
   Result<void> load_orphan_directories();
   bool is_orphan_directory(const Gfid& gfid);
