@@ -206,7 +206,11 @@ TEST_F(AdminHttpTest, ATokenBecomesACertificate) {
   identity->trusted_ca_pem = ca.certificate_pem;
   identity->accept_strangers = true;
   listen({Endpoint::Kind::kTls, "127.0.0.1", 0}, identity);
-  add_join_route(api, seams, *store, ca, "east");
+  bool known = false;
+  add_join_route(api, seams, *store, ca, "east", [&]() -> Task<Result<void>> {
+    known = true;
+    co_return Result<void>();
+  });
   api.add(
       "GET", "/v1/whoami",
       [](const AdminRequest& request) -> Task<Result<json::value>> {
@@ -228,6 +232,7 @@ TEST_F(AdminHttpTest, ATokenBecomesACertificate) {
 
   auto joined = loop.run_until_done(join_cluster(seams, token, "web1"));
   ASSERT_TRUE(joined) << joined.error().message();
+  EXPECT_TRUE(known) << "the daemon must know a member before it can come back";
   EXPECT_EQ(joined->common_name, "client:web1");
   EXPECT_EQ(joined->cluster, "east");
 

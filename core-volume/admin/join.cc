@@ -28,7 +28,9 @@ CertificateRole role_of(TokenRole role) {
 }
 
 Task<Result<json::value>> answer_join(Seams& seams, ClusterStore& store, const KeyAndCertificate& ca,
-                                      const std::string& cluster_name, const AdminRequest& request) {
+                                      const std::string& cluster_name,
+                                      const std::function<Task<Result<void>>()>& joined,
+                                      const AdminRequest& request) {
   CO_TRY(auto secret, json::string_field(request.body, "secret"));
   CO_TRY(auto name, json::string_field(request.body, "name"));
   CO_TRY(auto csr, json::string_field(request.body, "request"));
@@ -45,6 +47,7 @@ Task<Result<json::value>> answer_join(Seams& seams, ClusterStore& store, const K
                       {"volume", grant.volume},
                       {"joined_s", now_s(seams)}};
   CO_TRY(co_await store.commit(ClusterTransaction().put("member/" + common_name, json::text(member))));
+  CO_TRY(co_await joined());
   log::info("{} has joined", common_name);
   co_return json::object{{"cluster", cluster_name},
                          {"common_name", common_name},
@@ -107,9 +110,11 @@ Task<Result<Membership>> join_cluster(Seams& seams, JoinToken token, std::string
 }
 
 void add_join_route(AdminApi& api, Seams& seams, ClusterStore& store, KeyAndCertificate ca,
-                    std::string cluster_name) {
-  auto handler = [&seams, &store, ca = std::move(ca), name = std::move(cluster_name)](
-                     const AdminRequest& request) { return answer_join(seams, store, ca, name, request); };
+                    std::string cluster_name, std::function<Task<Result<void>>()> joined) {
+  auto handler = [&seams, &store, ca = std::move(ca), name = std::move(cluster_name),
+                  joined = std::move(joined)](const AdminRequest& request) {
+    return answer_join(seams, store, ca, name, joined, request);
+  };
   api.add("POST", "/v1/join", handler, AdminAccess::kEverybody);
 }
 

@@ -2,6 +2,7 @@
 // Joining: a token's holder proves to be invited and gets a certificate. The caller's key never leaves its
 // machine, and it talks only to a server whose CA the token names.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -30,8 +31,9 @@ struct Membership {
 /// was sent there is no second try. EACCES: the daemon's reason, or another CA than the token's.
 Task<Result<Membership>> join_cluster(Seams& seams, JoinToken token, std::string name);
 
-/// The other side: adds POST /v1/join to `api`. `ca` and `cluster_name` are copied.
+/// The other side: adds POST /v1/join to `api`. `ca` and `cluster_name` are copied. `joined` runs between the
+/// commit and the answer: whoever has the answer may use it at once.
 void add_join_route(AdminApi& api, Seams& seams, ClusterStore& store, KeyAndCertificate ca,
-                    std::string cluster_name);
+                    std::string cluster_name, std::function<Task<Result<void>>()> joined);
 
 }  // namespace polder

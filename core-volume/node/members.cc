@@ -11,8 +11,8 @@ namespace polder {
 Members::Members(ClusterStore& store, const asio::any_io_executor& executor)
     : store_(store), executor_(executor) {}
 
-Task<Result<void>> Members::load() {
-  CO_TRY(revision_, co_await store_.revision());
+Task<Result<void>> Members::refresh() {
+  CO_TRY(const auto revision, co_await store_.revision());
   CO_TRY(auto records, co_await list_records(store_, "member"));
   std::map<std::string, std::string> loaded;
   for (const auto& [name, record] : records) {
@@ -20,12 +20,14 @@ Task<Result<void>> Members::load() {
     CO_TRY(auto volume, json::string_field(fields, "volume"));
     loaded[name] = std::move(volume);
   }
+  if (revision < revision_) co_return Result<void>();  // another one began later and ended before
+  revision_ = revision;
   volume_of_ = std::move(loaded);
   co_return Result<void>();
 }
 
 Task<Result<void>> Members::start() {
-  CO_TRY(co_await load());
+  CO_TRY(co_await refresh());
   tasks_.spawn(executor_, follow());
   co_return Result<void>();
 }
@@ -38,7 +40,7 @@ Task<void> Members::follow() {
   for (;;) {
     auto changed = co_await store_.watch("member/", revision_);
     if (!changed) co_return;
-    auto loaded = co_await load();
+    auto loaded = co_await refresh();
     if (!loaded) {
       log::error("members of the cluster: {}", loaded.error().message());
       co_return;

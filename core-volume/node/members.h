@@ -23,6 +23,8 @@ class Members {
   /// Loads, and follows from now on.
   Task<Result<void>> start();
   Task<void> stop();
+  /// Knows afterwards what is in the store now. Otherwise it comes a moment after the commit.
+  Task<Result<void>> refresh();
 
   /// What `peer` may be to `volume`. EACCES says why not.
   Result<RpcRole> role(const PeerIdentity& peer, const std::string& volume) const;
@@ -30,7 +32,6 @@ class Members {
   std::optional<std::string> bound_volume(const std::string& common_name) const;
 
  private:
-  Task<Result<void>> load();
   Task<void> follow();
 
   ClusterStore& store_;

@@ -145,6 +145,7 @@ class Volumes {
   std::vector<std::string> running_names() const;
   RpcServer& rpc() { return *rpc_; }
   const Members& members() const { return members_; }
+  Members& members() { return members_; }
   /// Takes over a connection that speaks polder-rpc/1.
   void serve(std::unique_ptr<Stream> stream) { rpc_->serve(std::move(stream)); }
 

@@ -139,7 +139,8 @@ Task<Result<void>> Daemon::open_metrics() {
 
 /// Volumes first: whoever connects finds what there is.
 Task<Result<void>> Daemon::open_cluster() {
-  add_join_route(api_, seams_, *store_, identity_.ca, identity_.cluster.name);
+  add_join_route(api_, seams_, *store_, identity_.ca, identity_.cluster.name,
+                 [this] { return volumes_->members().refresh(); });
   CO_TRY(co_await snapshots_->recover());
   CO_TRY(co_await volumes_->open());
   co_await snapshots_->open();
