@@ -154,6 +154,22 @@ TEST(VolumeReplaced, AlsoWhenASetWasAwayMeanwhile) {
   }
 }
 
+/// The other bricks' recovery may last longer than what was removed waits for who has it open.
+TEST(VolumeReplaced, AlsoWhenNothingElseKeepsTheOldOne) {
+  for (auto seed : seeds(3, 120)) {
+    for (const auto& of : cases(seed)) {
+      SCOPED_TRACE(fmt::format("seed {}, {}", seed, text(of)));
+      Replacing replacing(of, seed);
+      replacing.replace();
+      replacing.lose_power([&] {
+        for (auto& [set, brick] : replacing.node.config.bricks) brick.ordering.orphan_grace = {};
+      });
+      replacing.expect_one_of_them();
+      if (HasFailure()) return;
+    }
+  }
+}
+
 /// It was replaced, and the new one was removed, and that was synced: neither comes back.
 TEST(VolumeReplaced, WhatWasRemovedSinceStaysSo) {
   for (auto seed : seeds(3, 120)) {

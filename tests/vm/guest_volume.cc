@@ -4,6 +4,7 @@
 #include "base/coro.h"
 #include "core-volume/graph/volume_check.h"
 #include "tests/vm/look.h"
+#include "tests/vm/story.h"
 
 namespace polder {
 namespace {
@@ -107,6 +108,13 @@ void GuestVolume::try_change() {
   const OpContext ctx{.session = 99, .sequence = 1};
   auto made = must(loop_.run_until_done(top().mkdir(ctx, Gfid::root(), "after", {.mode = 0755})));
   must(loop_.run_until_done(top().fsync(ctx, made.gfid, false)));
+}
+
+std::string GuestVolume::records() {
+  std::string text;
+  for (const auto& [set, brick] : stack_->bricks())
+    text += fmt::format("log of set {}:\n{}", set, records_of(*brick));
+  return text;
 }
 
 }  // namespace polder

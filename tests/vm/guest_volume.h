@@ -33,6 +33,8 @@ class GuestVolume {
   FoundVolume look();  // look.h
   /// Whether it takes a change.
   void try_change();
+  /// For the report of a failure: the bricks' logs.
+  std::string records();
 
  private:
   Task<bool> is_settled();

@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "base/concurrency.h"
@@ -19,12 +20,14 @@
 #include "base/log.h"
 #include "tests/vm/guest_volume.h"
 #include "tests/vm/lossy_disk.h"
+#include "tests/vm/story.h"
 #include "tests/vm/workload.h"
 
 namespace polder {
 namespace {
 
 constexpr std::size_t kClients = 5;
+constexpr const char* kLog = "/run/power_loss.log";
 
 std::uint64_t setting(const std::string& name, std::uint64_t usual) {
   const char* text = std::getenv(("POLDER_POWER_LOSS_" + name).c_str());
@@ -49,7 +52,7 @@ struct Case {
 class PowerLossTest : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    log::configure("power-loss", setting("AT", 0) ? log::Level::kInfo : log::Level::kError);
+    log::configure("power-loss", log::Level::kInfo, setting("AT", 0) ? "" : kLog);
     for (std::uint32_t i = 0; i < GetParam().bricks; ++i) bricks_.push_back(lossy_.directory(i) + "/brick");
     pretend_boot(0);
     GuestVolume(loop_, *disk_, bricks_).format();
@@ -87,16 +90,29 @@ class PowerLossTest : public testing::TestWithParam<Case> {
     EXPECT_THAT(all.unexpected, testing::IsEmpty());
   }
 
+  /// Of the first failure: what was on the disks, what the start did, and the logs.
+  void tell(const std::string& before, GuestVolume& volume, std::uintmax_t log_end) {
+    fmt::print("before the start\n{}{}", before, volume.records());
+    std::ifstream log(kLog);
+    log.seekg(static_cast<std::streamoff>(log_end));
+    for (std::string line; std::getline(log, line);) fmt::print("{}\n", line);
+  }
+
   /// The disk as it is now gets power again.
   void look(std::size_t acks, std::mt19937_64* torn) {
     pretend_boot(++boots_);
     lossy_.power_on(torn);
+    std::string before;
+    for (const auto& brick : bricks_) before += fmt::format("brick {}:\n{}", brick, names_on_disk(brick));
+    const auto log_end = std::filesystem::exists(kLog) ? std::filesystem::file_size(kLog) : 0;
+    const bool had_failed = HasFailure();
     {
       GuestVolume volume(loop_, *disk_, bricks_);
       volume.start();
       EXPECT_THAT(volume.problems(), testing::IsEmpty());
       const auto found = volume.look();
       EXPECT_THAT(history_.problems(found, acks), testing::IsEmpty());
+      if (HasFailure() && !had_failed) tell(before, volume, log_end);
       doubled_ += history_.doubled(found, acks).size();
       for (const auto& [name, gfid] : found.names) lost_and_found_ += name.name.starts_with("lost+found");
       volume.try_change();

@@ -20,16 +20,13 @@ Task<Result<void>> OrderingLayer::start() {
   }));
   CO_TRY(co_await hold_prepared_again());
   orphans_.insert(found.begin(), found.end());
-  grace_end_ = seams_.clock.boot_time() + options_.orphan_grace;
+  if (!found.empty()) grace_end_ = seams_.clock.boot_time() + options_.orphan_grace;
   auto executor = co_await asio::this_coro::executor;
   background_.spawn(executor, sync_loop());
   background_.spawn(executor, maintain_loop());
   if (peers_) background_.spawn(executor, close_loop());
   if (peers_) background_.spawn(executor, forget_replaced_loop());
-  if (!orphans_.empty())
-    background_.spawn(executor, reap_after_grace());
-  else
-    grace_end_ = {};
+  background_.spawn(executor, reap_after_grace());
   co_return Result<void>();
 }
 
@@ -79,9 +76,13 @@ Task<void> OrderingLayer::maintain_loop() {
   }
 }
 
+/// Nor before the sets have settled: until then the names of what has none here may be in question.
 Task<void> OrderingLayer::reap_after_grace() {
   auto slept = co_await seams_.clock.sleep_until(grace_end_);
   if (!slept) co_return;
+  while (peers_ && !settled_) {
+    if (!co_await settling_.wait()) co_return;
+  }
   const auto candidates = orphans_;
   for (const auto& gfid : candidates) co_await reap_if_orphan(gfid);
 }

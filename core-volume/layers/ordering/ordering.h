@@ -148,8 +148,11 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   void hold_closing(bool hold) { closing_held_ = hold; }
 
   /// The sets have settled what the start found: what somebody could not take then is sent again now and
-  /// then.
-  void settled() { settled_ = true; }
+  /// then, and what has no name may go.
+  void settled() {
+    settled_ = true;
+    settling_.notify_all();
+  }
 
   /// After a power loss a set that is away may show a name that nobody else knows of: what has no name here
   /// now is kept, however long that set stays away, until release_orphans().
@@ -410,6 +413,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::vector<std::pair<TxId, Keys>> restored_locks_;               // of a start
   bool closing_held_ = false;
   bool settled_ = false;
+  Event settling_;
   Closing closing_;  // not known to be stable
   std::uint64_t transaction_cursor_ = 0;
   TaskGroup background_{"ordering"};

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "tests/vm/story.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "core-volume/layers/store/layout.h"
+
+namespace polder {
+namespace {
+
+std::string one_line(const Record& record) {
+  auto line = fmt::format("{} {} {}", record.index, to_string(record.kind), record.gfid.hex());
+  if (!record.name.name.empty()) line += fmt::format(" {}/{}", record.name.parent.hex(), record.name.name);
+  if (!record.to.name.empty()) line += fmt::format(" -> {}/{}", record.to.parent.hex(), record.to.name);
+  if (!record.displaced.is_nil()) line += fmt::format(" displaces {}", record.displaced.hex());
+  if (record.last_link) line += " last";
+  if (record.exchange) line += " exchange";
+  if (record.tx.id.number != 0)
+    line += fmt::format(" tx {}.{} phase {}", record.tx.id.set, record.tx.id.number,
+                        static_cast<int>(record.tx.phase));
+  return line + "\n";
+}
+
+}  // namespace
+
+std::string names_on_disk(const std::string& brick) {
+  namespace fs = std::filesystem;
+  std::string text;
+  for (const char* part : {layout::kDirs, layout::kAway, layout::kReplaced, layout::kOrphans}) {
+    const auto top = fs::path(brick) / part;
+    std::error_code none;
+    for (const auto& entry : fs::recursive_directory_iterator(top, none)) {
+      text += fmt::format("{}/{}", part, fs::relative(entry.path(), top).string());
+      if (entry.is_symlink())
+        text += " -> " + fs::read_symlink(entry.path()).string();
+      else if (!entry.is_directory())
+        text += fmt::format(" ({} links)", entry.hard_link_count());
+      text += '\n';
+    }
+  }
+  const auto index = fs::path(brick) / layout::kIndex;
+  std::error_code none;
+  for (const auto& entry : fs::recursive_directory_iterator(index, none))
+    if (!entry.is_directory())
+      text += fmt::format("file {} ({} links)\n", entry.path().filename().string(),
+                          entry.is_symlink() ? 1 : entry.hard_link_count());
+  return text;
+}
+
+std::string records_of(Brick& brick) {
+  std::string text;
+  auto reader = brick.journal().read_from(brick.journal().first_index(), true);
+  if (!reader) return reader.error().message() + "\n";
+  while (true) {
+    auto record = (*reader)->next();
+    if (!record) return text + record.error().message() + "\n";
+    if (!*record) return text;
+    if (!(*record)->is_data()) text += one_line(**record);
+  }
+}
+
+}  // namespace polder
