@@ -99,7 +99,7 @@ Task<Result<void>> finish_decided(const std::map<std::uint32_t, SetPeer*>& sets)
     }
     CO_TRY(bool lost, co_await is_lost(sets, record));
     if (lost) {
-      CO_TRY(co_await refuse(sets, *leader, record, "its object's set has lost it"));
+      CO_TRY(co_await refuse(sets, *leader, record, "a set has lost what it stands on"));
       continue;
     }
     CO_TRY(bool open, co_await is_open_at(*leader, record));

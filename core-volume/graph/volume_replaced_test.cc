@@ -42,10 +42,10 @@ class Replacing {
  public:
   Replacing(const Case& of, std::uint64_t seed)
       : node(3, Spread::kDirs, seed, true), c(node), of_(of), random_(seed) {
-    for (std::uint32_t set = 0; set < 3; ++set) on_[set] = directory_on(set);
-    at = on_[of.name];
+    for (std::uint32_t set = 0; set < 3; ++set) on[set] = directory_on(set);
+    at = on[of.name];
     old = make(of.old, "old");
-    must(c.rename(on_[of.old], "old", at, "f"));
+    must(c.rename(on[of.old], "old", at, "f"));
     if (of.how == How::kOneNameOfTwo) must(c.link(old, root, "other"));
     must(c.sync());
     if (random_() % 2 == 0) node.loop.run_for(std::chrono::milliseconds(random_() % 1000));
@@ -79,6 +79,15 @@ class Replacing {
     node.run_one(node.stack->start_failed());
     ASSERT_THAT(node.stack->failures(), testing::IsEmpty());
   }
+  /// In the directory on that set, on that set.
+  Gfid make(std::uint32_t set, const std::string& name) {
+    if (of_.how == How::kDirectory) {
+      const auto made = directory_on(set);
+      must(c.rename(root, last_name_, on[set], name));
+      return all_.emplace_back(made);
+    }
+    return all_.emplace_back(c.file(on[set], name, name));
+  }
   void expect_one_of_them() {
     ASSERT_THAT(node.problems(), testing::IsEmpty());
     auto shown = c.lookup(at, "f");
@@ -90,6 +99,7 @@ class Replacing {
 
   SimVolume node;
   Client c;
+  std::array<Gfid, 3> on{};  // a directory on each set
   Gfid at, old;
   bool got_old = false;
 
@@ -102,23 +112,14 @@ class Replacing {
     }
     throw std::runtime_error("no directory fell on the set");
   }
-  /// In the directory on that set, on that set.
-  Gfid make(std::uint32_t set, const std::string& name) {
-    if (of_.how == How::kDirectory) {
-      const auto made = directory_on(set);
-      must(c.rename(root, last_name_, on_[set], name));
-      return all_.emplace_back(made);
-    }
-    return all_.emplace_back(c.file(on_[set], name, name));
-  }
   void replace_by(std::uint32_t set, const std::string& name) {
     make(set, name);
-    must(c.rename(on_[set], name, at, "f", of_.how == How::kExchanged ? RENAME_EXCHANGE : 0));
+    must(c.rename(on[set], name, at, "f", of_.how == How::kExchanged ? RENAME_EXCHANGE : 0));
   }
 
   const Case of_;
   std::mt19937_64 random_;
-  std::array<Gfid, 3> on_{};
+
   std::vector<Gfid> all_;
   std::string last_name_;
   int names_ = 0;
@@ -166,6 +167,39 @@ TEST(VolumeReplaced, AlsoWhenNothingElseKeepsTheOldOne) {
       });
       replacing.expect_one_of_them();
       if (HasFailure()) return;
+    }
+  }
+}
+
+/// Before something new got its name, the file had been given another one; only the set of the new one's old
+/// directory may have kept anything of all that.
+TEST(VolumeReplaced, WhatHadMovedOnIsSomewhere) {
+  for (auto seed : seeds(1, 40)) {
+    for (std::uint32_t of = 0; of < 81; ++of) {
+      const std::uint32_t name = of % 3, old_set = of / 3 % 3, fresh = of / 9 % 3, from = of / 27;
+      SCOPED_TRACE(fmt::format("seed {}, the name on {}, old on {}, fresh on {} from {}", seed, name, old_set,
+                               fresh, from));
+      std::mt19937_64 random(seed * 81 + of);
+      Replacing scene({How::kReplaced, name, old_set, fresh}, seed * 81 + of);
+      auto& c = scene.c;
+      scene.make(fresh, "fresh");
+      must(c.rename(scene.on[fresh], "fresh", scene.on[from], "from"));
+      must(c.sync());
+      const auto to = scene.on[random() % 3];
+      must(c.rename(scene.at, "f", to, "moved"));
+      must(c.rename(scene.on[from], "from", scene.at, "f"));
+      if (random() % 2 == 0) must(scene.node.stack->brick(from)->journal().sync());
+      scene.node.lose_power(random());
+      scene.node.start();
+      ASSERT_THAT(scene.node.problems(), testing::IsEmpty());
+      std::set<Gfid> found;
+      for (const auto& [directory, entry] : {std::pair{scene.at, std::string("f")},
+                                             {to, "moved"},
+                                             {scene.on[from], "from"},
+                                             {root, "lost+found-" + scene.old.hex()}})
+        if (auto shown = c.lookup(directory, entry)) found.insert(shown->gfid);
+      ASSERT_TRUE(found.contains(scene.old));
+      ASSERT_EQ(c.content(scene.old), "old");
     }
   }
 }

@@ -71,8 +71,8 @@ class SetPeer {
   /// Of decisions from before a power loss: those that this set's log has lost, and that what was changed
   /// here since contradicts. A set that has kept them was away meanwhile.
   virtual Task<Result<std::set<TxId>>> overtaken(std::vector<Record> decided) = 0;
-  /// Whether this set's log has lost its part of a rename that replaces or exchanges something, and this set
-  /// the object that gets the name: it cannot happen.
+  /// Whether this set's log has lost its part of the decision, and this set what the decision stands on: the
+  /// object that gets the name of another one, or the change that had freed the name. It cannot happen.
   virtual Task<Result<bool>> has_lost(Record decided) = 0;
   /// Whether another transaction that is prepared here holds what adopt() or commit() of this one would wait
   /// for.

@@ -348,6 +348,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   bool is_replaced(const Gfid& gfid) const;
   Task<void> forget_replaced_loop();
   Task<void> forget_stable_replaced();
+  Result<bool> has_lost_object(const Record& decided);
+  Result<bool> has_lost_name(const Record& decided);
 
   // Recovery (recovery.cc, mend_names.cc).
   struct Recovery;

@@ -77,24 +77,48 @@ bool OrderingLayer::is_closed(const TxId& id) const {
   return transactions_.is_closed(id);
 }
 
+Task<Result<bool>> OrderingLayer::has_lost(Record decided) {
+  if (!store_.is_suspect() || took_part(decided.tx.id)) co_return false;
+  co_return co_await on_worker(short_work_, [&]() -> Result<bool> {
+    TRY(bool lost, has_lost_object(decided));
+    return lost ? lost : has_lost_name(decided);
+  });
+}
+
 /// What is gone without any record of it went with the log's last moments. A directory that was exchanged for
 /// it moves all the same: what was moved since may depend on where it is.
-Task<Result<bool>> OrderingLayer::has_lost(Record decided) {
-  const bool gives_name = decided.kind == RecordKind::kRename && !decided.displaced.is_nil();
-  if (!gives_name || !store_.is_suspect() || took_part(decided.tx.id)) co_return false;
+Result<bool> OrderingLayer::has_lost_object(const Record& decided) {
+  if (decided.kind != RecordKind::kRename || decided.displaced.is_nil()) return false;
   std::vector<Gfid> needed;
   if (!decided.exchange || !S_ISDIR(decided.tx.displaced_mode)) needed.push_back(decided.gfid);
   if (decided.exchange && !S_ISDIR(decided.tx.mode)) needed.push_back(decided.displaced);
-  std::erase_if(needed, [&](const Gfid& gfid) { return !store_.owns(gfid); });
-  if (needed.empty()) co_return false;
-  co_return co_await on_worker(short_work_, [&]() -> Result<bool> {
-    for (const auto& gfid : needed) {
-      auto attr = store_.attr(gfid);
-      if (attr.failed_with(ESTALE)) return true;
-      if (!attr) return std::move(attr).error();
-    }
-    return false;
-  });
+  for (const auto& gfid : needed) {
+    if (!store_.owns(gfid)) continue;
+    auto attr = store_.attr(gfid);
+    if (attr.failed_with(ESTALE)) return true;
+    if (!attr) return std::move(attr).error();
+  }
+  return false;
+}
+
+/// A name that the decision gives shows what was not there any more when it was made: how that had left the
+/// name is lost, and this may be all that it has.
+Result<bool> OrderingLayer::has_lost_name(const Record& decided) {
+  auto shows_another = [&](const EntryName& name) -> Result<bool> {
+    if (name.parent.is_nil() || !store_.owns(name.parent)) return false;
+    auto there = store_.lookup(name.parent, name.name);
+    if (there.failed_with(ENOENT) || there.failed_with(ESTALE)) return false;
+    if (!there) return std::move(there).error();
+    return there->gfid != decided.gfid && there->gfid != decided.displaced;
+  };
+  const bool is_rename = decided.kind == RecordKind::kRename;
+  const bool gives_first =
+      decided.kind == RecordKind::kCreate || decided.kind == RecordKind::kLink || decided.exchange;
+  if (gives_first) {
+    TRY(bool another, shows_another(decided.name));
+    if (another) return true;
+  }
+  return is_rename ? shows_another(decided.to) : Result<bool>(false);
 }
 
 }  // namespace polder
