@@ -115,13 +115,20 @@ class History::Check {
   void check_name(const EntryName& name, const std::vector<Binding>& bindings) {
     const auto may_be = history_.allowed(bindings, window_);
     const auto is = shown(name);
-    if (std::ranges::find(may_be, is) == may_be.end()) {
+    if (std::ranges::find(may_be, is) == may_be.end() && !(is.is_nil() && has_moved_on(name))) {
       std::string list;
       for (const auto& gfid : may_be) list += (list.empty() ? "" : " or ") + describe(gfid);
       problem("{} shows {} instead of {}", text(name), describe(is), list);
     }
     for (const auto& gfid : may_be)
       if (!gfid.is_nil()) check_kept(name, gfid, bindings);
+  }
+  /// A directory that was exchanged for a file keeps its new place only, also where the file is lost (P4).
+  bool has_moved_on(const EntryName& name) const {
+    return std::ranges::any_of(history_.moves_, [&](const Move& move) {
+      return move.from == name && !window_.is_safe(move.step) && window_.is_possible(move.step) &&
+             !history_.files_.contains(move.gfid) && shown(move.to) == move.gfid;
+    });
   }
   static std::string describe(const Gfid& gfid) { return gfid.is_nil() ? "nothing" : gfid.hex(); }
 

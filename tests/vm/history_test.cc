@@ -111,6 +111,25 @@ TEST_F(HistoryTest, WhatARenameLosesOrDoublesIsFound) {
               ElementsAre(HasSubstr("shows"), HasSubstr("shows nothing")));
 }
 
+TEST_F(HistoryTest, ADirectoryThatWasExchangedMayLeaveItsNameToNobody) {
+  const Gfid directory{{9}};
+  history_.begin(0);
+  history_.names(0, kA, directory);
+  history_.end(0);
+  history_.acknowledged(history_.acknowledge(history_.cover_of_sync()));
+  create(0, kB, kFile);
+  history_.begin(0);
+  history_.names(0, kA, kFile);
+  history_.names(0, kB, directory);
+  history_.moves(0, kA, kB, directory);
+  history_.moves(0, kB, kA, kFile);
+  history_.end(0);
+  EXPECT_THAT(history_.problems({.names = {{kB, directory}}, .files = {}}, 1), IsEmpty());
+  EXPECT_THAT(history_.problems({}, 1), testing::Not(IsEmpty())) << "the directory was safe";
+  fsync(0, kFile);
+  EXPECT_THAT(history_.problems({.names = {{kB, directory}}, .files = {}}, 2), testing::Not(IsEmpty()));
+}
+
 TEST_F(HistoryTest, WhatWasRemovedForCertainDoesNotComeBack) {
   create(0, kA, kFile);
   fsync(0, kFile);

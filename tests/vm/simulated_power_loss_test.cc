@@ -10,6 +10,7 @@
 #include "core-volume/layer/conformance/conformance.h"
 #include "tests/support/seeds.h"
 #include "tests/vm/look.h"
+#include "tests/vm/story.h"
 #include "tests/vm/workload.h"
 
 namespace polder {
@@ -64,7 +65,11 @@ TEST_P(SimulatedPowerLossTest, WhatWasSyncedIsThere) {
     node.lose_power(random());
     node.start();
     ASSERT_THAT(node.problems(), testing::IsEmpty());
-    ASSERT_THAT(history.problems(must(node.run_one(look(node.ops()))), acks), testing::IsEmpty());
+    const auto problems = history.problems(must(node.run_one(look(node.ops()))), acks);
+    if (!problems.empty())
+      for (const auto& [set, brick] : node.stack->bricks())
+        fmt::print("log of set {}:\n{}", set, records_of(*brick));
+    ASSERT_THAT(problems, testing::IsEmpty());
     certain += history.certain(acks);
   }
   if (all_seeds.size() > 1) EXPECT_GT(certain, 10 * all_seeds.size());
