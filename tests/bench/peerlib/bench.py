@@ -96,6 +96,7 @@ class Bench:
             self.work.drop_caches()
         else:
             self.work.sync()
+        self.work.memory.warm(step.memory_mib)
         load = OtherLoad([each.group for each in self.subjects])
         before, _ = subject.group.cpu()
         operations, seconds = step.action(self.place(subject))

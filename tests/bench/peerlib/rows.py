@@ -80,6 +80,7 @@ class Step:
     changes: bool = False            # what later steps build on
     cold: bool = False
     may_fail: tuple = ()             # subjects that cannot do this at all
+    memory_mib: int = 2048           # that it may take anew, in caches above all
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,9 @@ def directories(sizes, threads):
 def sequential(sizes):
     def phase(name):
         return lambda directory: tool("bigfile", directory, name, 1, sizes.sequential_mib, 0)
-    return Workload("sequential", [Step("sequential write", 1, phase("write"), changes=True),
-                                   Step("sequential read", 1, phase("read"), cold=True)])
+    memory = 6 * sizes.sequential_mib  # the cache of the mount and that of the brick, and what else is free
+    return Workload("sequential", [Step("sequential write", 1, phase("write"), changes=True, memory_mib=memory),
+                                   Step("sequential read", 1, phase("read"), cold=True, memory_mib=memory)])
 
 
 def tree(sizes, archive):
@@ -153,10 +155,11 @@ def at_random(sizes):
     def phase(name, *direct):
         return lambda directory: tool("bigfile", directory, name, RANDOM_JOBS, sizes.random_mib, sizes.random_operations, *direct)
     # passthrough_ll hands the kernel's buffers on as they come, which O_DIRECT does not take.
+    memory = 6 * sizes.random_mib
     return Workload("random", [
-        Step("lay out", RANDOM_JOBS, phase("write"), changes=True),
-        Step("random write", RANDOM_JOBS, phase("randwrite"), changes=True),
-        Step("random read", RANDOM_JOBS, phase("randread"), cold=True),
+        Step("lay out", RANDOM_JOBS, phase("write"), changes=True, memory_mib=memory),
+        Step("random write", RANDOM_JOBS, phase("randwrite"), changes=True, memory_mib=memory),
+        Step("random read", RANDOM_JOBS, phase("randread"), cold=True, memory_mib=memory),
         Step("random write, direct", RANDOM_JOBS, phase("randwrite", "direct"), may_fail=("passthrough",)),
         Step("random read, direct", RANDOM_JOBS, phase("randread", "direct"), may_fail=("passthrough",))])
 
