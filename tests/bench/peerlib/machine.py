@@ -44,11 +44,11 @@ class Memory:
     LEFT_GIB = 8
     RESERVE_GIB = 1
 
-    def __init__(self):
+    def __init__(self, hold):
         self.held = None
         words = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].split()
         left = free_bytes() - (self.LEFT_GIB << 30)
-        if "hypervisor" in words and left > 0:
+        if hold and "hypervisor" in words and left > 0:
             self.held = take(left)
 
     def warm(self, mib):
@@ -157,10 +157,11 @@ class Namespace:
 
 
 class Work:
-    """The run's directory. `image_gib`: size of each file system's image."""
+    """The run's directory. `image_gib`: size of each file system's image. `steady`: its figures are to be compared, so what would move
+    them by chance is taken away first, which takes a minute."""
 
-    def __init__(self, image_gib):
-        self.image_gib = image_gib
+    def __init__(self, image_gib, steady):
+        self.image_gib, self.steady = image_gib, steady
         for left in ROOT.glob("polder-bench.*"):
             take_down_if_left(left)
         self.path = Path(tempfile.mkdtemp(prefix="polder-bench.", dir=ROOT))
@@ -169,7 +170,7 @@ class Work:
         self.path.chmod(0o711)  # some daemons run as a user of their own
         self.groups = cgroup_root() / self.path.name
         self.groups.mkdir()
-        self.memory = Memory()
+        self.memory = Memory(steady)
 
     def group(self, name):
         return Group(self.groups / name)
@@ -195,7 +196,8 @@ class Work:
         if os.statvfs(self.path).f_bavail * os.statvfs(self.path).f_frsize < 2 * self.image_gib * 2**30:
             raise Failed(f"{self.path} has no room for an image of {self.image_gib} GiB for {name}; fewer --files need less")
         run("fallocate", "-l", f"{self.image_gib}G", image)
-        fill(image)
+        if self.steady:
+            fill(image)
         run("mkfs.xfs", "-q", "-i", "size=512", image)
         return self.mount_xfs(name)
 

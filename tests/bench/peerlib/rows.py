@@ -56,6 +56,7 @@ class Sizes:
 
     def __init__(self, files, tree=None):
         self.scale = files / 10000
+        self.are_measured = files >= 1000  # with fewer it is a test of the benchmark
         self.directories = max(1, min(100, files // 10))
         self.files_each = max(1, files // self.directories)
         self.mkdir_parents = max(1, min(20, files // 100))
