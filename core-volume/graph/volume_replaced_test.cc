@@ -119,56 +119,51 @@ class Replacing {
 
   const Case of_;
   std::mt19937_64 random_;
-
   std::vector<Gfid> all_;
   std::string last_name_;
   int names_ = 0;
 };
 
-TEST(VolumeReplaced, ANameShowsOneOfTheTwo) {
-  std::size_t old = 0, tried = 0;
+/// What follows when something was replaced, in each case, until something is wrong.
+template <typename Follow>
+void after_replacing(Follow follow) {
   for (auto seed : seeds(3, 120)) {
     for (const auto& of : cases(seed)) {
       SCOPED_TRACE(fmt::format("seed {}, {}", seed, text(of)));
       Replacing replacing(of, seed);
       replacing.replace();
-      replacing.lose_power();
-      replacing.expect_one_of_them();
-      if (HasFailure()) return;
-      ++tried;
-      old += replacing.got_old;
+      follow(replacing, of, seed);
+      if (testing::Test::HasFailure()) return;
     }
   }
+}
+
+TEST(VolumeReplaced, ANameShowsOneOfTheTwo) {
+  std::size_t old = 0, tried = 0;
+  after_replacing([&](Replacing& replacing, const Case&, std::uint64_t) {
+    replacing.lose_power();
+    replacing.expect_one_of_them();
+    ++tried;
+    old += replacing.got_old;
+  });
   if (tried > 100) EXPECT_GT(old, tried / 50);
 }
 
 TEST(VolumeReplaced, AlsoWhenASetWasAwayMeanwhile) {
-  for (auto seed : seeds(3, 120)) {
-    for (const auto& of : cases(seed)) {
-      SCOPED_TRACE(fmt::format("seed {}, {}", seed, text(of)));
-      Replacing replacing(of, seed);
-      replacing.replace();
-      replacing.lose_power_and(1 + (seed + of.old) % 2);
-      if (!HasFailure()) replacing.expect_one_of_them();
-      if (HasFailure()) return;
-    }
-  }
+  after_replacing([](Replacing& replacing, const Case& of, std::uint64_t seed) {
+    replacing.lose_power_and(1 + (seed + of.old) % 2);
+    if (!HasFailure()) replacing.expect_one_of_them();
+  });
 }
 
 /// The other bricks' recovery may last longer than what was removed waits for who has it open.
 TEST(VolumeReplaced, AlsoWhenNothingElseKeepsTheOldOne) {
-  for (auto seed : seeds(3, 120)) {
-    for (const auto& of : cases(seed)) {
-      SCOPED_TRACE(fmt::format("seed {}, {}", seed, text(of)));
-      Replacing replacing(of, seed);
-      replacing.replace();
-      replacing.lose_power([&] {
-        for (auto& [set, brick] : replacing.node.config.bricks) brick.ordering.orphan_grace = {};
-      });
-      replacing.expect_one_of_them();
-      if (HasFailure()) return;
-    }
-  }
+  after_replacing([](Replacing& replacing, const Case&, std::uint64_t) {
+    replacing.lose_power([&] {
+      for (auto& [set, brick] : replacing.node.config.bricks) brick.ordering.orphan_grace = {};
+    });
+    replacing.expect_one_of_them();
+  });
 }
 
 /// Before something new got its name, the file had been given another one; only the set of the new one's old
@@ -206,23 +201,18 @@ TEST(VolumeReplaced, WhatHadMovedOnIsSomewhere) {
 
 /// It was replaced, and the new one was removed, and that was synced: neither comes back.
 TEST(VolumeReplaced, WhatWasRemovedSinceStaysSo) {
-  for (auto seed : seeds(3, 120)) {
-    for (const auto& of : cases(seed)) {
-      SCOPED_TRACE(fmt::format("seed {}, {}", seed, text(of)));
-      Replacing replacing(of, seed);
-      auto& c = replacing.c;
-      replacing.replace();
-      if (seed % 2 == 0) must(c.sync());
-      if (of.how == How::kDirectory)
-        must(c.rmdir(replacing.at, "f"));
-      else
-        must(c.unlink(replacing.at, "f"));
-      must(c.fsync(root));
-      replacing.lose_power();
-      ASSERT_TRUE(c.lookup(replacing.at, "f").failed_with(ENOENT));
-      ASSERT_THAT(replacing.node.problems(), testing::IsEmpty());
-    }
-  }
+  after_replacing([](Replacing& replacing, const Case& of, std::uint64_t seed) {
+    auto& c = replacing.c;
+    if (seed % 2 == 0) must(c.sync());
+    if (of.how == How::kDirectory)
+      must(c.rmdir(replacing.at, "f"));
+    else
+      must(c.unlink(replacing.at, "f"));
+    must(c.fsync(root));
+    replacing.lose_power();
+    ASSERT_TRUE(c.lookup(replacing.at, "f").failed_with(ENOENT));
+    ASSERT_THAT(replacing.node.problems(), testing::IsEmpty());
+  });
 }
 
 }  // namespace

@@ -110,11 +110,8 @@ void GuestVolume::try_change() {
   must(loop_.run_until_done(top().fsync(ctx, made.gfid, false)));
 }
 
-std::string GuestVolume::records() {
-  std::string text;
-  for (const auto& [set, brick] : stack_->bricks())
-    text += fmt::format("log of set {}:\n{}", set, records_of(*brick));
-  return text;
+std::string GuestVolume::records() const {
+  return records_of(*stack_);
 }
 
 }  // namespace polder

@@ -34,7 +34,7 @@ class GuestVolume {
   /// Whether it takes a change.
   void try_change();
   /// For the report of a failure: the bricks' logs.
-  std::string records();
+  std::string records() const;
 
  private:
   Task<bool> is_settled();

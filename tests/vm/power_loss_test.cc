@@ -91,7 +91,7 @@ class PowerLossTest : public testing::TestWithParam<Case> {
   }
 
   /// Of the first failure: what was on the disks, what the start did, and the logs.
-  void tell(const std::string& before, GuestVolume& volume, std::uintmax_t log_end) {
+  void tell(const std::string& before, const GuestVolume& volume, std::uintmax_t log_end) {
     fmt::print("before the start\n{}{}", before, volume.records());
     std::ifstream log(kLog);
     log.seekg(static_cast<std::streamoff>(log_end));

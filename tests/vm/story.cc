@@ -23,6 +23,18 @@ std::string one_line(const Record& record) {
   return line + "\n";
 }
 
+std::string log_of(Brick& brick) {
+  std::string text;
+  auto reader = brick.journal().read_from(brick.journal().first_index(), true);
+  if (!reader) return reader.error().message() + "\n";
+  while (true) {
+    auto record = (*reader)->next();
+    if (!record) return text + record.error().message() + "\n";
+    if (!*record) return text;
+    if (!(*record)->is_data()) text += one_line(**record);
+  }
+}
+
 }  // namespace
 
 std::string names_on_disk(const std::string& brick) {
@@ -49,16 +61,11 @@ std::string names_on_disk(const std::string& brick) {
   return text;
 }
 
-std::string records_of(Brick& brick) {
+std::string records_of(const VolumeStack& stack) {
   std::string text;
-  auto reader = brick.journal().read_from(brick.journal().first_index(), true);
-  if (!reader) return reader.error().message() + "\n";
-  while (true) {
-    auto record = (*reader)->next();
-    if (!record) return text + record.error().message() + "\n";
-    if (!*record) return text;
-    if (!(*record)->is_data()) text += one_line(**record);
-  }
+  for (const auto& [set, brick] : stack.bricks())
+    text += fmt::format("log of set {}:\n{}", set, log_of(*brick));
+  return text;
 }
 
 }  // namespace polder
