@@ -6,6 +6,7 @@
 #include "base/concurrency_impl.h"
 #include "base/log.h"
 #include "core-volume/rpc/client_link.h"
+#include "core-volume/rpc/loop_partner.h"
 
 namespace polder {
 namespace {
@@ -143,6 +144,7 @@ Task<Result<void>> ClientLink::connect_to(const Endpoint& endpoint) {
     co_return std::move(welcome).error().with("{}", endpoint.text());
   }
   connection_ = connection;
+  LoopPartner::of(executor_).set(connection->peer().pid);
   state_ = State::kReclaiming;
   heard_at_ = seams_.clock.boot_time();
   adopt(*welcome);

@@ -8,6 +8,7 @@
 
 #include "base/loop_watch.h"
 #include "core-volume/rpc/busy_poll.h"
+#include "core-volume/rpc/loop_partner.h"
 
 namespace polder {
 namespace {
@@ -66,11 +67,14 @@ void run_loop(boost::asio::io_context& context, std::chrono::microseconds length
     return;
   }
   auto& watch = boost::asio::use_service<LoopWatch>(context);
+  auto& partner = boost::asio::use_service<LoopPartner>(context);
   BusyPoll busy_poll(length);
   while (!context.stopped()) {
     if (turn(context, watch)) continue;
-    const bool wanted = busy_poll.wanted(SteadyClock::now());
+    const auto now = SteadyClock::now();
+    const bool wanted = busy_poll.wanted(now);
     watch.set_busy(wanted);
+    partner.keep_apart(now);
     if (wanted && poll_for_a_while(context, watch, busy_poll)) continue;
     if (context.stopped()) break;
     // Nobody may count on a look of ours while we sleep, nor who comes while they are sent away.

@@ -97,14 +97,24 @@ class Bench:
         else:
             self.work.sync()
         self.work.memory.warm(step.memory_mib)
-        load = OtherLoad([each.group for each in self.subjects])
-        before, _ = subject.group.cpu()
-        operations, seconds = step.action(self.place(subject))
-        used_us = subject.group.cpu()[0] - before
-        figures.noise.append(load.share())
+        with self.others_at_rest(subject):
+            load = OtherLoad([each.group for each in self.subjects])
+            before, _ = subject.group.cpu()
+            operations, seconds = step.action(self.place(subject))
+            used_us = subject.group.cpu()[0] - before
+            figures.noise.append(load.share())
         figures.rates[subject.name].append(operations / seconds)
         if subject.has_processes:
             figures.cpu_us[subject.name].append(used_us / operations)
+
+    @contextlib.contextmanager
+    def others_at_rest(self, subject):
+        """Who goes on working after its answers pays for that in its own measurements alone."""
+        with contextlib.ExitStack() as stack:
+            for other in self.subjects:
+                if other.works_on and other is not subject:
+                    stack.enter_context(other.group.frozen())
+            yield
 
     @contextlib.contextmanager
     def undisturbed(self):

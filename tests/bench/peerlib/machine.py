@@ -5,6 +5,7 @@ A run is one directory, `polder-bench.*`, and one control group of the same name
 it makes is below the directory: so it is all found and taken down again, also what a killed run left behind. Its mounts are in
 a mount namespace of its own: no other program's namespace holds a copy that would keep them alive, and they end with it.
 """
+import contextlib
 import fcntl
 import mmap
 import os
@@ -119,6 +120,17 @@ class Group:
             tail = " | ".join(Path(log).read_bytes()[begin:].decode(errors="replace").splitlines()[-3:])
             raise Failed(f"{' '.join(map(str, command))}: status {status}: {tail}")
         return process
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """None of its processes runs meanwhile."""
+        switch = self.path / "cgroup.freeze"
+        switch.write_text("1")
+        try:
+            wait_for(f"{self.path.name}: standstill", lambda: "frozen 1" in (self.path / "cgroup.events").read_text())
+            yield
+        finally:
+            switch.write_text("0")
 
     def cpu(self):
         """(µs of all CPU time, µs of it in user mode)"""

@@ -20,6 +20,7 @@ class Subject:
     needs = {}  # program → Debian package
     has_processes = True
     client = ""  # the FUSE client's program
+    works_on = False  # for minutes after its answers
 
     def __init__(self, work):
         self.work = work
@@ -225,6 +226,7 @@ class Moosefs(Subject):
     kept in its trash; an fsync is answered from its servers' memory, and no setting changes that."""
     name = "moosefs"
     client = "mfsmount"
+    works_on = True  # deletes chunks
     needs = {"mfsmaster": "moosefs-master", "mfschunkserver": "moosefs-chunkserver", "mfsmount": "moosefs-client",
              "mfscli": "moosefs-cli"}
     # It refuses to talk to its servers through 127.0.0.1.
