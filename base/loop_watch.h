@@ -32,7 +32,12 @@ class LoopWatch : public asio::execution_context::service {
   /// (any address) only the first is looked at. Such a look starts no tasks.
   Task<bool> found_in_line(const void* line, std::function<bool()> look);
 
+  /// While `others_first` returns true the loop sleeps rather than polls. Must be good as long as the context
+  /// is; called often.
+  void rest_while(std::function<bool()> others_first) { others_first_ = std::move(others_first); }
+
   // For the loop.
+  bool is_to_rest() const { return others_first_ && others_first_(); }
   void set_busy(bool busy) { busy_ = busy; }
   bool empty() const { return looks_.empty() && lines_.empty(); }
   /// Whether somebody found something. Inside a handler of the context.
@@ -49,10 +54,12 @@ class LoopWatch : public asio::execution_context::service {
   void shutdown() noexcept override {
     looks_.clear();
     lines_.clear();
+    others_first_ = {};
   }
   bool look_at_lines();
 
   bool busy_ = false;
+  std::function<bool()> others_first_;
   std::vector<Look> looks_;
   std::map<const void*, std::deque<Look>> lines_;  // none is empty
 };

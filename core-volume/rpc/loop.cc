@@ -72,7 +72,7 @@ void run_loop(boost::asio::io_context& context, std::chrono::microseconds length
   while (!context.stopped()) {
     if (turn(context, watch)) continue;
     const auto now = SteadyClock::now();
-    const bool wanted = busy_poll.wanted(now);
+    const bool wanted = busy_poll.wanted(now) && !watch.is_to_rest();
     watch.set_busy(wanted);
     partner.keep_apart(now);
     if (wanted && poll_for_a_while(context, watch, busy_poll)) continue;

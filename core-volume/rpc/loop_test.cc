@@ -89,6 +89,26 @@ TEST(LoopWatchTest, FindsWhatComesWhileTheLoopIsBusyAndSendsAwayBeforeItSleeps) 
   EXPECT_TRUE(watch.empty());
 }
 
+TEST(LoopWatchTest, ALoopThatIsToRestDoesNotLook) {
+  boost::asio::io_context context{1};
+  auto& watch = boost::asio::use_service<LoopWatch>(context);
+  watch.rest_while([] { return true; });
+  std::atomic<int> number{0};
+  int seen = 0, by_looking = 0;
+  TaskGroup tasks("test");
+  tasks.spawn(context.get_executor(), watch_number(watch, number, 100, seen, by_looking));
+  std::thread outside([&] {
+    while (number < 100) {
+      ++number;
+      std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+  });
+  run_loop(context, std::chrono::microseconds(200));
+  outside.join();
+  EXPECT_EQ(seen, 100);
+  EXPECT_EQ(by_looking, 0);
+}
+
 TEST(LoopWatchTest, ALoopThatDoesNotLookSaysSoAtOnce) {
   boost::asio::io_context context{1};
   auto& watch = boost::asio::use_service<LoopWatch>(context);

@@ -39,6 +39,8 @@ void start_interruptible(bool any_signal, fuse_req_t raw, Operation operation, A
   auto pending = std::make_shared<Pending>();
   pending->any_signal = any_signal;
   pending->pid = static_cast<std::uint32_t>(fuse_req_ctx(raw)->pid);
+  if (!any_signal)
+    pending->asker.emplace(dispatch.askers, pending->pid);  // who waits for a lock needs no CPU
   fuse_req_interrupt_func(raw, on_interrupt, pending.get());
   Request request(raw, pending);
   pending->task = dispatch.tasks.spawn_now(

@@ -13,6 +13,7 @@ struct Dispatch {
   Bridge& bridge;
   TaskGroup& tasks;
   Interrupts& interrupts;
+  Askers& askers;
   const boost::asio::any_io_executor& executor;
   Buffer& received;            // the message that is being dispatched
   bool received_kept = false;  // its bytes went on to the volume: do not receive into it again

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <thread>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
@@ -65,7 +66,7 @@ ssize_t write_message(int fd, iovec* parts, int count, void* user) {
 
 /// Which mount is at `path`: asked of the kernel alone, so that it works while nobody answers. 0: unknown.
 std::uint64_t mount_id_at(const std::string& path) {
-  struct statx st{};
+  struct statx st {};
   const int failed = statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID, &st);
   return failed == 0 && (st.stx_mask & STATX_MNT_ID) != 0 ? st.stx_mnt_id : 0;
 }
@@ -98,6 +99,7 @@ struct FuseServer::Impl {
 
   Clock& clock;
   const FuseOptions options;
+  Askers askers{std::thread::hardware_concurrency()};  // outlives the requests
   Bridge bridge;
   InvalidationSource* source;
   TaskGroup tasks{"fuse requests"};
@@ -105,7 +107,7 @@ struct FuseServer::Impl {
   Interrupts interrupts{clock, timers};
   asio::any_io_executor executor;
   Buffer received;
-  Dispatch dispatch{bridge, tasks, interrupts, executor, received};
+  Dispatch dispatch{bridge, tasks, interrupts, askers, executor, received};
   std::unique_ptr<Workers> workers = make_thread_workers(3);  // two for invalidations, one to unmount
   fuse_session* session = nullptr;
   std::optional<asio::posix::stream_descriptor> device;
@@ -198,6 +200,7 @@ bool FuseServer::Impl::receive_some() {
 
 Task<void> FuseServer::Impl::receive_all() {
   LoopWatch& watch = LoopWatch::of(executor);
+  watch.rest_while([this] { return askers.are_many(); });
   while (!ended) {
     if (co_await watch.found([this] { return receive_some(); })) continue;
     boost::system::error_code failure;
@@ -206,6 +209,7 @@ Task<void> FuseServer::Impl::receive_all() {
     if (failure) break;  // stop() closed the device
     receive_some();
   }
+  watch.rest_while({});
   ended = true;
   ended_event.notify_all();
 }

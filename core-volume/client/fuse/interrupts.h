@@ -5,11 +5,13 @@
 // interrupted request is looked at again and again until it is answered. Loop thread only.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/concurrency.h"
+#include "core-volume/client/fuse/askers.h"
 
 namespace polder {
 
@@ -19,6 +21,7 @@ struct Pending : std::enable_shared_from_this<Pending> {
   std::uint32_t pid = 0;    // of the waiting thread; 0 when it lives in a pid name space that we cannot see
   bool any_signal = false;  // not only a fatal one ends the wait
   bool interrupted = false;
+  std::optional<Askers::Waiting> asker;
 };
 
 class Interrupts {
