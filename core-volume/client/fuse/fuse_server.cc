@@ -66,7 +66,7 @@ ssize_t write_message(int fd, iovec* parts, int count, void* user) {
 
 /// Which mount is at `path`: asked of the kernel alone, so that it works while nobody answers. 0: unknown.
 std::uint64_t mount_id_at(const std::string& path) {
-  struct statx st {};
+  struct statx st{};
   const int failed = statx(AT_FDCWD, path.c_str(), AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID, &st);
   return failed == 0 && (st.stx_mask & STATX_MNT_ID) != 0 ? st.stx_mnt_id : 0;
 }
