@@ -60,6 +60,27 @@ TEST(BrickTest, UnlinkedOpenFileSurvivesARestartForItsClient) {
   EXPECT_EQ(code_of(c.getattr(kept)), ESTALE);
 }
 
+TEST(BrickTest, WhatNobodyHasOpenIsGoneAsSoonAsAllClientsAreBack) {
+  SimBrick node;
+  Client c(node);
+  auto kept = c.file(root, "kept", "bytes"), lost = c.file(root, "lost", "x");
+  must(c.open(kept));
+  must(c.open(lost));
+  must(c.unlink(root, "kept"));
+  must(c.unlink(root, "lost"));
+  node.kill();
+  node.start();
+  auto again = must(c.open(kept));
+  node.loop.run_for(std::chrono::seconds(1));
+  EXPECT_EQ(c.attr(lost).nlink, 0u) << "somebody may still come";
+  node.brick->ordering().clients_are_back();
+  node.loop.run_for(std::chrono::seconds(1));
+  EXPECT_EQ(code_of(c.getattr(lost)), ESTALE);
+  EXPECT_EQ(must(c.read(kept, again.handle, 0, 10)), "bytes");
+  must(c.release(kept, again.handle));
+  EXPECT_EQ(code_of(c.getattr(kept)), ESTALE);
+}
+
 TEST(BrickTest, EndOfSessionDropsItsOrphans) {
   SimBrick node;
   Client c(node);

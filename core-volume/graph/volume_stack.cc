@@ -237,6 +237,10 @@ std::vector<Task<Result<void>>> VolumeStack::sync_session(std::uint32_t session,
   return syncs;
 }
 
+void VolumeStack::clients_are_back() {
+  for (auto& [set, brick] : bricks_) brick->ordering().clients_are_back();
+}
+
 std::shared_ptr<Brick> VolumeStack::brick(std::uint32_t set) const {
   auto found = bricks_.find(set);
   return found == bricks_.end() ? nullptr : found->second;

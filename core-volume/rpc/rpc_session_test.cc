@@ -249,6 +249,24 @@ TEST_F(RpcSessionTest, ServerRestartKeepsLocksAndMakesOthersWait) {
   world.stop(*other);
 }
 
+TEST_F(RpcSessionTest, TheVolumeHearsWhenNobodyIsWaitedForAnyMore) {
+  int told = 0;
+  world.volume->clients_are_back = [&] { ++told; };
+  auto other = world.connect("other");
+  world.net.refuse_connections(true);
+  world.restart_server();
+  world.loop.run_for(50s);
+  EXPECT_EQ(told, 0);
+  world.loop.run_for(11s);  // both sessions have ended
+  EXPECT_EQ(told, 1);
+  world.net.refuse_connections(false);
+  world.loop.run_for(3s);
+  world.restart_server();
+  world.loop.run_for(3s);
+  EXPECT_EQ(told, 2) << "both are back";
+  world.stop(*other);
+}
+
 TEST_F(RpcSessionTest, ASessionThatNeverComesBackAfterARestartIsEnded) {
   auto other = world.connect("other");
   auto file = world.run(create("f"))->attr.gfid;

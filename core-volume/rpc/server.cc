@@ -116,6 +116,7 @@ Task<Result<void>> RpcServer::add_volume(std::shared_ptr<ServedVolume> volume) {
         if (number != change.origin_session) session->notify(change);
     });
   }
+  if (state->grace.empty()) state->end_grace();
   impl.volumes[volume->name] = std::move(state);
   impl.detached.notify_all();
   co_return Result<void>();

@@ -30,7 +30,10 @@ struct ServedVolume {
   FileOps* ops = nullptr;
   InvalidationSource* invalidations = nullptr;  // may be null; the server is its one listener
   LeaseKeeper* leases = nullptr;                // may be null: no leases; outlives remove_volume()
-  bool read_only = false;                       // EROFS for changes; the owner may turn it at any time
+  /// May be empty. Called once the sessions of an earlier process have all claimed again what they held, or
+  /// have ended: in add_volume() where there are none.
+  std::function<void()> clients_are_back = {};
+  bool read_only = false;  // EROFS for changes; the owner may turn it at any time
   Gfid id;
   Gfid lineage;
   std::uint64_t incarnation = 1;  // another one (restore of a snapshot): handles of before are ESTALE

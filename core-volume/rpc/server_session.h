@@ -30,7 +30,11 @@ struct RpcVolume {
   bool removing = false;
 
   void end_grace_of(std::uint32_t session) {
-    if (grace.erase(session) > 0 && grace.empty()) grace_over.notify_all();
+    if (grace.erase(session) > 0 && grace.empty()) end_grace();
+  }
+  void end_grace() {
+    grace_over.notify_all();
+    if (served->clients_are_back) served->clients_are_back();
   }
 };
 

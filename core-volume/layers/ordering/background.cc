@@ -76,10 +76,15 @@ Task<void> OrderingLayer::maintain_loop() {
   }
 }
 
+void OrderingLayer::clients_are_back() {
+  grace_end_ = std::min(grace_end_, seams_.clock.boot_time());
+  grace_over_.notify_all();
+}
+
 /// Nor before the sets have settled: until then the names of what has none here may be in question.
 Task<void> OrderingLayer::reap_after_grace() {
-  auto slept = co_await seams_.clock.sleep_until(grace_end_);
-  if (!slept) co_return;
+  auto told = co_await with_deadline(seams_.clock, grace_end_, grace_over_.wait());
+  if (!told && !told.failed_with(ETIMEDOUT)) co_return;
   while (peers_ && !settled_) {
     if (!co_await settling_.wait()) co_return;
   }

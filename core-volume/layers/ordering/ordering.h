@@ -147,6 +147,10 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   /// asked (adopt()), no transaction is closed: it would seem to be one of those that are.
   void hold_closing(bool hold) { closing_held_ = hold; }
 
+  /// Whoever had files open before the start has opened them again, or has ended: what has no name waits for
+  /// nobody any more. Without being told, the layer waits for `orphan_grace`.
+  void clients_are_back();
+
   /// The sets have settled what the start found: what somebody could not take then is sent again now and
   /// then, and what has no name may go.
   void settled() {
@@ -406,6 +410,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::map<ReplacedKey, Replaced> replaced_;  // noted by the store, not stable everywhere
   Event replaced_some_;
   nanoseconds grace_end_{};
+  Event grace_over_;
   Event appended_;
   TxTable transactions_;
   HiddenNames hidden_;
