@@ -41,9 +41,8 @@ TEST(BrickTest, LogIsStableSoonAfterAChangeThoughNobodyAsks) {
   EXPECT_GE(node.brick->journal().stable_index(), appended);
 }
 
-TEST(BrickTest, UnlinkedOpenFileSurvivesARestartForItsClient) {
-  SimBrick node;
-  Client c(node);
+/// That were open when they were removed, and the process killed.
+std::pair<Gfid, Gfid> two_unlinked_files(SimBrick& node, Client& c) {
   auto kept = c.file(root, "kept", "bytes"), lost = c.file(root, "lost", "x");
   must(c.open(kept));
   must(c.open(lost));
@@ -51,6 +50,13 @@ TEST(BrickTest, UnlinkedOpenFileSurvivesARestartForItsClient) {
   must(c.unlink(root, "lost"));
   node.kill();
   node.start();
+  return {kept, lost};
+}
+
+TEST(BrickTest, UnlinkedOpenFileSurvivesARestartForItsClient) {
+  SimBrick node;
+  Client c(node);
+  const auto [kept, lost] = two_unlinked_files(node, c);
   auto again = must(c.open(kept));  // within the grace time
   EXPECT_EQ(must(c.read(kept, again.handle, 0, 10)), "bytes");
   node.loop.run_for(std::chrono::seconds(61));
@@ -63,13 +69,7 @@ TEST(BrickTest, UnlinkedOpenFileSurvivesARestartForItsClient) {
 TEST(BrickTest, WhatNobodyHasOpenIsGoneAsSoonAsAllClientsAreBack) {
   SimBrick node;
   Client c(node);
-  auto kept = c.file(root, "kept", "bytes"), lost = c.file(root, "lost", "x");
-  must(c.open(kept));
-  must(c.open(lost));
-  must(c.unlink(root, "kept"));
-  must(c.unlink(root, "lost"));
-  node.kill();
-  node.start();
+  const auto [kept, lost] = two_unlinked_files(node, c);
   auto again = must(c.open(kept));
   node.loop.run_for(std::chrono::seconds(1));
   EXPECT_EQ(c.attr(lost).nlink, 0u) << "somebody may still come";

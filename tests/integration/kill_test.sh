@@ -32,6 +32,12 @@ cleanup() {
 }
 trap cleanup EXIT
 
+compare_with_mirror() {
+  sleep 1.1
+  rsync -rlHpgoDXni --checksum --delete "$work/mirror/" "$work/mount/load/" > "$work/differences"
+  [ ! -s "$work/differences" ] || { head "$work/differences"; fail "the volume differs from the mirror"; }
+}
+
 # Points that fire on the secondary; all others are proved on the primary.
 secondary_point() { [[ $1 == georep/* ]]; }
 # Points of the log's upkeep, which comes round every few seconds.
@@ -59,6 +65,7 @@ mapfile -t points < <(git -C "$top" grep -ohE 'crash_point\("[^"]+"\)' -- 'chang
   sed 's/.*"\(.*\)".*/\1/' | sort -u | grep -E "$filter")
 [ ${#points[@]} -gt 0 ] || fail "no crash points match $filter"
 for point in "${points[@]}"; do
+  rm -rf "$work"/{mount/load,mirror}/*  # 10 MiB a round: all points together would fill the brick
   site=keast patience=60
   most=40  # the daemon dies at the first passage, later at any of so many
   secondary_point "$point" && site=kwest patience=80  # the primary has to connect again first
@@ -85,15 +92,12 @@ for point in "${points[@]}"; do
     seed=$((seed + 1))
   done
   echo "$point: killed $fired times in $((round - 1)) rounds"
-  rm -rf "$work"/{mount/load,mirror}/*  # 10 MiB a round: all points together would fill the brick
   [ $fired -eq $rounds ] || fail "$point was not reached often enough"
+  compare_with_mirror
 done
 
 "$cluster" mount kwest data "$work/west" ro
 georep checkpoint now > /dev/null
-sleep 1.1
-rsync -rlHpgoDXni --checksum --delete "$work/mirror/" "$work/mount/load/" > "$work/differences"
-[ ! -s "$work/differences" ] || { head "$work/differences"; fail "the volume differs from the mirror"; }
 "$top/tools/dev/compare" "$work/mount" "$work/west" || fail "the sites differ"
 umount "$work/mount"
 "$cluster" exec keast -- polder changelog verify data
