@@ -81,6 +81,34 @@ TEST(BrickTest, WhatNobodyHasOpenIsGoneAsSoonAsAllClientsAreBack) {
   EXPECT_EQ(code_of(c.getattr(kept)), ESTALE);
 }
 
+TEST(BrickTest, WhatIsRemovedBeforeAllClientsAreBackStaysForThem) {
+  SimBrick node;
+  Client c(node);
+  const auto dir = c.dir(root, "d"), opened = c.file(root, "opened", "bytes"), closed = c.file(dir, "f", "x");
+  c.file(root, "replacing", "new");
+  must(c.open(opened));
+  must(c.sync());
+  node.kill();
+  node.start();
+  node.brick->ordering().await_clients();
+  node.loop.run_for(std::chrono::seconds(40));  // a checkpoint later the log is not what keeps them
+  must(c.unlink(dir, "f"));
+  must(c.rmdir(root, "d"));
+  must(c.rename(root, "replacing", root, "opened"));
+  node.loop.run_for(std::chrono::seconds(10));
+  EXPECT_EQ(code_of(c.lookup(root, "d")), ENOENT);
+  EXPECT_EQ(code_of(c.mkdir(dir, "inside")), ENOENT);
+  auto again = must(c.open(opened));
+  EXPECT_EQ(must(c.read(opened, again.handle, 0, 10)), "bytes");
+  node.brick->ordering().clients_are_back();
+  node.loop.run_for(std::chrono::seconds(1));
+  EXPECT_EQ(code_of(c.getattr(closed)), ESTALE);
+  EXPECT_EQ(must(c.read(opened, again.handle, 0, 10)), "bytes");
+  must(c.release(opened, again.handle));
+  EXPECT_EQ(code_of(c.getattr(opened)), ESTALE);
+  EXPECT_TRUE(must(node.brick->store().orphans()).empty());
+}
+
 TEST(BrickTest, EndOfSessionDropsItsOrphans) {
   SimBrick node;
   Client c(node);

@@ -237,6 +237,10 @@ std::vector<Task<Result<void>>> VolumeStack::sync_session(std::uint32_t session,
   return syncs;
 }
 
+void VolumeStack::await_clients() {
+  for (auto& [set, brick] : bricks_) brick->ordering().await_clients();
+}
+
 void VolumeStack::clients_are_back() {
   for (auto& [set, brick] : bricks_) brick->ordering().clients_are_back();
 }

@@ -64,7 +64,8 @@ class VolumeStack final : public InvalidationSource, private SetPeers {
   /// All there is in a volume of one set.
   Brick& root_brick() { return *bricks_.at(kRootSet); }
 
-  /// Of the clients that the volume had before it was started, none has still to open its files again.
+  /// Clients that the volume had before it was started have still to open their files again; none has.
+  void await_clients();
   void clients_are_back();
 
   /// Looks whether every brick is still there and takes changes; `write` tries its disk, too. Takes down what

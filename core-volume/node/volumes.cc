@@ -145,6 +145,7 @@ Task<Result<void>> Volumes::bring_up(VolumeInfo info) {
                    .ops = &volume->stack->top(),
                    .invalidations = volume->stack.get(),
                    .leases = &volume->stack->leases(),
+                   .await_clients = [stack = volume->stack.get()] { stack->await_clients(); },
                    .clients_are_back = [stack = volume->stack.get()] { stack->clients_are_back(); },
                    .read_only = info.read_only,
                    .id = info.id,

@@ -250,13 +250,15 @@ TEST_F(RpcSessionTest, ServerRestartKeepsLocksAndMakesOthersWait) {
 }
 
 TEST_F(RpcSessionTest, TheVolumeHearsWhenNobodyIsWaitedForAnyMore) {
-  int told = 0;
+  int told = 0, awaited = 0;
   world.volume->clients_are_back = [&] { ++told; };
+  world.volume->await_clients = [&] { ++awaited; };
   auto other = world.connect("other");
   world.net.refuse_connections(true);
   world.restart_server();
   world.loop.run_for(50s);
   EXPECT_EQ(told, 0);
+  EXPECT_EQ(awaited, 1);
   world.loop.run_for(11s);  // both sessions have ended
   EXPECT_EQ(told, 1);
   world.net.refuse_connections(false);
@@ -264,6 +266,7 @@ TEST_F(RpcSessionTest, TheVolumeHearsWhenNobodyIsWaitedForAnyMore) {
   world.restart_server();
   world.loop.run_for(3s);
   EXPECT_EQ(told, 2) << "both are back";
+  EXPECT_EQ(awaited, 2);
   world.stop(*other);
 }
 

@@ -116,7 +116,10 @@ Task<Result<void>> RpcServer::add_volume(std::shared_ptr<ServedVolume> volume) {
         if (number != change.origin_session) session->notify(change);
     });
   }
-  if (state->grace.empty()) state->end_grace();
+  if (state->grace.empty())
+    state->end_grace();
+  else if (volume->await_clients)
+    volume->await_clients();
   impl.volumes[volume->name] = std::move(state);
   impl.detached.notify_all();
   co_return Result<void>();

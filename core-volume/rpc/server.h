@@ -30,8 +30,10 @@ struct ServedVolume {
   FileOps* ops = nullptr;
   InvalidationSource* invalidations = nullptr;  // may be null; the server is its one listener
   LeaseKeeper* leases = nullptr;                // may be null: no leases; outlives remove_volume()
-  /// May be empty. Called once the sessions of an earlier process have all claimed again what they held, or
-  /// have ended: in add_volume() where there are none.
+  /// Both may be empty. In add_volume(): sessions of an earlier process may hold something, and have not
+  /// claimed it again yet.
+  std::function<void()> await_clients = {};
+  /// All of them have, or have ended: in add_volume() where there are none.
   std::function<void()> clients_are_back = {};
   bool read_only = false;  // EROFS for changes; the owner may turn it at any time
   Gfid id;

@@ -20,7 +20,7 @@ Task<Result<void>> OrderingLayer::start() {
   }));
   CO_TRY(co_await hold_prepared_again());
   orphans_.insert(found.begin(), found.end());
-  if (!found.empty()) grace_end_ = seams_.clock.boot_time() + options_.orphan_grace;
+  if (!found.empty()) await_clients();
   auto executor = co_await asio::this_coro::executor;
   background_.spawn(executor, sync_loop());
   background_.spawn(executor, maintain_loop());
@@ -76,20 +76,33 @@ Task<void> OrderingLayer::maintain_loop() {
   }
 }
 
+void OrderingLayer::await_clients() {
+  grace_end_ = seams_.clock.boot_time() + options_.orphan_grace;
+  grace_changed_.notify_all();
+}
+
 void OrderingLayer::clients_are_back() {
   grace_end_ = std::min(grace_end_, seams_.clock.boot_time());
-  grace_over_.notify_all();
+  grace_changed_.notify_all();
 }
 
 /// Nor before the sets have settled: until then the names of what has none here may be in question.
 Task<void> OrderingLayer::reap_after_grace() {
-  auto told = co_await with_deadline(seams_.clock, grace_end_, grace_over_.wait());
-  if (!told && !told.failed_with(ETIMEDOUT)) co_return;
   while (peers_ && !settled_) {
     if (!co_await settling_.wait()) co_return;
   }
-  const auto candidates = orphans_;
-  for (const auto& gfid : candidates) co_await reap_if_orphan(gfid);
+  while (true) {
+    while (awaits_clients()) {
+      auto told = co_await with_deadline(seams_.clock, grace_end_, grace_changed_.wait());
+      if (!told && !told.failed_with(ETIMEDOUT)) co_return;
+    }
+    const auto over = grace_end_;
+    const auto candidates = orphans_;
+    for (const auto& gfid : candidates) co_await reap_if_orphan(gfid);
+    while (grace_end_ == over) {
+      if (!co_await grace_changed_.wait()) co_return;
+    }
+  }
 }
 
 }  // namespace polder

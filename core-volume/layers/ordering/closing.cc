@@ -211,12 +211,7 @@ Task<Result<void>> OrderingLayer::adopt(Record decided) {
                to_string(decided.kind), decided.gfid.hex());
   if (decided.last_link) {
     // Its client may come back for it, as for what start() has found.
-    const auto now = seams_.clock.boot_time();
-    if (grace_end_ <= now) {
-      grace_end_ = now + options_.orphan_grace;
-      auto executor = co_await asio::this_coro::executor;
-      background_.spawn(executor, reap_after_grace());
-    }
+    if (!awaits_clients()) await_clients();
     orphans_.insert(decided.kind == RecordKind::kRename ? decided.displaced : decided.gfid);
   }
   auto& decision = transactions_.decisions[number];

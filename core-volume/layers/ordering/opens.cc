@@ -42,7 +42,7 @@ Task<Result<void>> OrderingLayer::end_session(const OpContext& ctx) {
 }
 
 bool OrderingLayer::must_stay(const Gfid& gfid) const {
-  return !gfid.is_nil() && (opens_.is_open(gfid) || data_sync_.log_lacks_bytes(gfid));
+  return !gfid.is_nil() && (awaits_clients() || opens_.is_open(gfid) || data_sync_.log_lacks_bytes(gfid));
 }
 
 Task<void> OrderingLayer::orphaned(Gfid gfid, std::uint64_t removed_by) {
@@ -60,10 +60,10 @@ Task<void> OrderingLayer::reap_if_orphan(Gfid gfid) {
 
 /// Removes an orphan unless somebody has it open, or may come back for it after a restart of the daemon.
 Task<Result<void>> OrderingLayer::reap(Gfid gfid) {
-  if (seams_.clock.boot_time() < grace_end_) co_return Result<void>();  // reap_after_grace() will
-  if (peers_ && !settled_) co_return Result<void>();                    // the same
-  if (orphans_to_compare_.contains(gfid)) co_return Result<void>();     // release_orphans() will
-  if (is_replaced(gfid)) co_return Result<void>();                      // forget_stable_replaced() will
+  if (awaits_clients()) co_return Result<void>();                    // reap_after_grace() will
+  if (peers_ && !settled_) co_return Result<void>();                 // the same
+  if (orphans_to_compare_.contains(gfid)) co_return Result<void>();  // release_orphans() will
+  if (is_replaced(gfid)) co_return Result<void>();                   // forget_stable_replaced() will
   if (auto kept = kept_until_.find(gfid); kept != kept_until_.end()) {
     if (kept->second > journal_.stable_index()) co_return Result<void>();  // reap_replaced() will
     kept_until_.erase(kept);

@@ -147,8 +147,11 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   /// asked (adopt()), no transaction is closed: it would seem to be one of those that are.
   void hold_closing(bool hold) { closing_held_ = hold; }
 
-  /// Whoever had files open before the start has opened them again, or has ended: what has no name waits for
-  /// nobody any more. Without being told, the layer waits for `orphan_grace`.
+  /// Clients of before the start may have files open that they have not opened again: until
+  /// clients_are_back(), or for `orphan_grace`, nothing that has no name goes. start() does the same where it
+  /// finds such files.
+  void await_clients();
+  /// All of them have opened again what they had, or have ended.
   void clients_are_back();
 
   /// The sets have settled what the start found: what somebody could not take then is sent again now and
@@ -383,8 +386,10 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   /// An object lost its last name while it was open. Without its key held.
   /// `removed_by`: index of the record that took it.
   Task<void> orphaned(Gfid gfid, std::uint64_t removed_by);
-  /// Whether the object outlives its last name: somebody has it open, or a power loss that undoes the removal
-  /// would need it.
+  /// Whether somebody may have files open of whom opens_ does not know (await_clients()).
+  bool awaits_clients() const { return seams_.clock.boot_time() < grace_end_; }
+  /// Whether the object outlives its last name: somebody has it open or may have, or a power loss that undoes
+  /// the removal would need it.
   bool must_stay(const Gfid& gfid) const;
   Task<void> reap_if_orphan(Gfid gfid);
   Task<void> reap_replaced();
@@ -410,7 +415,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::map<ReplacedKey, Replaced> replaced_;  // noted by the store, not stable everywhere
   Event replaced_some_;
   nanoseconds grace_end_{};
-  Event grace_over_;
+  Event grace_changed_;
   Event appended_;
   TxTable transactions_;
   HiddenNames hidden_;
