@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "core-volume/graph/volume_stack.h"
 
+#include <xxhash.h>
+
 #include "base/clock.h"
 #include "base/concurrency.h"
 #include "base/hlc.h"
@@ -235,6 +237,13 @@ std::vector<Task<Result<void>>> VolumeStack::sync_session(std::uint32_t session,
   for (const auto& [set, gate] : gates_)
     if (set != except && gate->has_unsynced(session)) syncs.push_back(gate->sync_session(session));
   return syncs;
+}
+
+std::uint64_t VolumeStack::losses() const {
+  std::string all;
+  for (const auto& [set, brick] : bricks_)
+    if (const auto& loss = brick->store().last_loss(); !loss.empty()) all += fmt::format("{}:{} ", set, loss);
+  return all.empty() ? 0 : XXH3_64bits(all.data(), all.size());
 }
 
 void VolumeStack::await_clients() {

@@ -64,6 +64,9 @@ class VolumeStack final : public InvalidationSource, private SetPeers {
   /// All there is in a volume of one set.
   Brick& root_brick() { return *bricks_.at(kRootSet); }
 
+  /// Another value than before a start: bricks have lost power, and perhaps what was not synced. 0: none
+  /// ever.
+  std::uint64_t losses() const;
   /// Clients that the volume had before it was started have still to open their files again; none has.
   void await_clients();
   void clients_are_back();

@@ -151,6 +151,7 @@ Task<Result<void>> Volumes::bring_up(VolumeInfo info) {
                    .id = info.id,
                    .lineage = info.lineage,
                    .incarnation = info.incarnation,
+                   .losses = volume->stack->losses(),
                    .session_timeout = option_time(info.options, "network.session-timeout")});
   volume->info = std::move(info);
   auto served = co_await rpc_->add_volume(volume->served);

@@ -69,6 +69,7 @@ Task<void> Volumes::start_failed_bricks(std::shared_ptr<RunningVolume> volume) {
   };
   co_await volume->stack->start_failed(make_quiet);
   if (!quiet) co_return;
+  volume->served->losses = volume->stack->losses();
   auto served = co_await rpc_->add_volume(volume->served);
   if (served) co_return;
   log::error("volume {} goes down: {}", name, served.error().message());

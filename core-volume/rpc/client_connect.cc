@@ -231,6 +231,12 @@ void ClientLink::adopt(const wire::Welcome& welcome) {
   volume_ = gfid_from(welcome.volume());
   lineage_ = gfid_from(welcome.lineage());
   read_only_ = welcome.read_only();
+  if (!first && welcome.losses() != losses_) {
+    log::warning("volume {}: the server has lost power: what was not synced before may be gone",
+                 options_.volume);
+    unsynced_.lose();
+  }
+  losses_ = welcome.losses();
   lease_term_ = std::min<nanoseconds>(std::chrono::milliseconds(welcome.lease_term_ms()), kLeaseTermMax);
   leases_ended_ = stopping_;
   refused_.reset();

@@ -19,6 +19,10 @@ std::optional<HandleId> handle_of(HandleId handle) {
   return handle;
 }
 
+Error lost_with_power() {
+  return Error(EIO).with("the server has lost power, and perhaps what was written since the last fsync");
+}
+
 }  // namespace
 
 // ---- open files ----
@@ -104,7 +108,10 @@ Task<Result<void>> RpcClient::fsync(const OpContext& ctx, Gfid gfid, bool data_o
   describe(call, ctx);
   put(call.request.mutable_fsync()->mutable_gfid(), gfid);
   call.request.mutable_fsync()->set_data_only(data_only);
-  co_return co_await link_->perform(call);
+  const auto mark = link_->unsynced().mark();
+  CO_TRY(co_await link_->perform(call));
+  if (!link_->unsynced().synced(gfid, mark)) co_return lost_with_power();
+  co_return Result<void>();
 }
 
 Task<Result<void>> RpcClient::fallocate(const OpContext& ctx, Gfid gfid, int mode, std::uint64_t offset,
@@ -177,7 +184,10 @@ Task<Result<void>> RpcClient::sync(const OpContext& ctx) {
   RpcCall call;
   describe(call, ctx);
   call.request.mutable_sync();
-  co_return co_await link_->perform(call);
+  const auto mark = link_->unsynced().mark();
+  CO_TRY(co_await link_->perform(call));
+  if (!link_->unsynced().all_synced(mark)) co_return lost_with_power();
+  co_return Result<void>();
 }
 
 Task<Result<void>> RpcClient::replay(const OpContext& ctx, std::span<const Record> records) {

@@ -3,6 +3,8 @@
 // and a number that rises, so requests can be sent again in the order they were made.
 #include "core-volume/rpc/client_link.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 
 #include "base/log.h"
@@ -254,6 +256,7 @@ Result<void> ClientLink::tell_attributes(const wire::Reply& reply) {
 void ClientLink::settle(RpcCall& call) {
   const auto& request = call.request;
   if (call.reply.error() != 0 || call.urgent) return;
+  note_change(call);
   if (request.has_open() || request.has_create()) {
     const int flags = request.has_open() ? request.open().flags() : request.create().flags();
     call.opened = handles_.add(gfid_from(call.reply.attr().gfid()), flags, call.reply.handle(), incarnation_);
@@ -261,6 +264,52 @@ void ClientLink::settle(RpcCall& call) {
   if (!request.has_set_lock()) return;
   if (auto lock = lock_from(request.set_lock().lock()); lock)
     locks_.apply(gfid_from(request.set_lock().gfid()), *lock);
+}
+
+/// What only a later fsync makes safe.
+void ClientLink::note_change(const RpcCall& call) {
+  const auto& request = call.request;
+  const auto file = [&](const wire::Gfid& gfid) { unsynced_.file_changed(gfid_from(gfid)); };
+  const auto names = [&](const wire::Gfid& directory) { unsynced_.names_changed(gfid_from(directory)); };
+  using Op = wire::Request;
+  switch (request.op_case()) {
+    case Op::kWrite:
+      return file(request.write().gfid());
+    case Op::kCreate:
+      return names(request.create().parent());
+    case Op::kMknod:
+      return names(request.mknod().parent());
+    case Op::kMkdir:
+      return names(request.mkdir().parent());
+    case Op::kSymlink:
+      return names(request.symlink().parent());
+    case Op::kLink:
+      return names(request.link().parent());
+    case Op::kUnlink:
+      return names(request.unlink().parent());
+    case Op::kRmdir:
+      return names(request.rmdir().parent());
+    case Op::kRename:
+      names(request.rename().from_parent());
+      return names(request.rename().to_parent());
+    case Op::kSetattr:
+      return file(request.setattr().gfid());
+    case Op::kSetxattr:
+      return file(request.setxattr().gfid());
+    case Op::kRemovexattr:
+      return file(request.removexattr().gfid());
+    case Op::kFallocate:
+      return file(request.fallocate().gfid());
+    case Op::kCopyRange:
+      return file(request.copy_range().to());
+    case Op::kOpen:
+      if (request.open().flags() & O_TRUNC) file(request.open().gfid());
+      return;
+    case Op::kReplay:
+      return unsynced_.names_changed(Gfid::root());
+    default:
+      return;
+  }
 }
 
 Result<void> ClientLink::handle_notify(const Frame& frame) {

@@ -10,6 +10,7 @@
 #include "base/hlc.h"
 #include "core-volume/rpc/client.h"
 #include "core-volume/rpc/client_tables.h"
+#include "core-volume/rpc/client_unsynced.h"
 #include "core-volume/rpc/framed_connection.h"
 #include "core-volume/rpc/messages.h"
 #include "core-volume/rpc/protocol.h"
@@ -59,6 +60,7 @@ class ClientLink {
   void perform_detached(std::unique_ptr<RpcCall> call);
 
   OpenHandles& handles() { return handles_; }
+  UnsyncedChanges& unsynced() { return unsynced_; }
   std::function<void(const Invalidation&)> listener;
   std::function<void(const FileAttr&)> attribute_listener;
   std::function<void(const Gfid&)> recall_listener;
@@ -108,6 +110,7 @@ class ClientLink {
   Result<void> handle_reply(const Frame& frame);
   Result<void> handle_notify(const Frame& frame);
   void settle(RpcCall& call);
+  void note_change(const RpcCall& call);
   Result<void> tell_attributes(const wire::Reply& reply);
 
   // Leases: client_leases.cc.
@@ -138,6 +141,8 @@ class ClientLink {
   bool read_only_ = false;
   OpenHandles handles_;
   HeldLocks locks_;
+  UnsyncedChanges unsynced_;
+  std::uint64_t losses_ = 0;  // as the server counts them
 
   // Leases.
   nanoseconds lease_term_{0};                // 0: the server gives none

@@ -270,6 +270,45 @@ TEST_F(RpcSessionTest, TheVolumeHearsWhenNobodyIsWaitedForAnyMore) {
   world.stop(*other);
 }
 
+TEST_F(RpcSessionTest, WhatWasNotSyncedBeforeAPowerLossCannotBeSyncedAfterIt) {
+  const auto lost = world.run(create("lost")), synced = world.run(create("synced"));
+  const auto fsync = [&](const Result<Opened>& file) {
+    return world.run(client->fsync(world.ctx, file->attr.gfid, false));
+  };
+  const auto write = [&](const Result<Opened>& file) {
+    const auto data = Buffer::copy_of("bytes");
+    ASSERT_TRUE(world.run(client->write(world.ctx, file->attr.gfid, file->handle, 0, data, false)));
+  };
+  ASSERT_TRUE(fsync(synced));
+  write(lost);
+  world.restart_server();
+  EXPECT_TRUE(fsync(synced)) << "killed, not without power";
+  write(lost);
+  world.stop_server();
+  ++world.volume->losses;
+  world.start_server();
+  EXPECT_TRUE(fsync(synced)) << "nothing of it can be lost";
+  EXPECT_TRUE(fsync(lost).failed_with(EIO));
+  EXPECT_TRUE(fsync(lost)) << "it has been told";
+  write(lost);
+  EXPECT_TRUE(fsync(lost));
+}
+
+TEST_F(RpcSessionTest, AnFsyncUnderWayFailsToo) {
+  const auto file = world.run(create("f"));
+  world.net.refuse_connections(true);
+  world.stop_server();
+  auto synced = world.begin(client->fsync(world.ctx, file->attr.gfid, false));
+  ++world.volume->losses;
+  world.start_server();
+  world.net.refuse_connections(false);
+  world.loop.run_for(3s);
+  ASSERT_TRUE(*synced);
+  EXPECT_TRUE((*synced)->failed_with(EIO));
+  EXPECT_TRUE(world.run(client->sync(world.ctx)).failed_with(EIO));
+  EXPECT_TRUE(world.run(client->sync(world.ctx)));
+}
+
 TEST_F(RpcSessionTest, ASessionThatNeverComesBackAfterARestartIsEnded) {
   auto other = world.connect("other");
   auto file = world.run(create("f"))->attr.gfid;

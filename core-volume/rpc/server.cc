@@ -404,6 +404,7 @@ void RpcServer::Impl::welcome(ServerConnection& connection, RpcSession& session,
   put(message.mutable_lineage(), served.lineage);
   message.set_read_only(served.read_only);
   message.set_in_flight_max(kRpcInFlightMax);
+  message.set_losses(served.losses);
   if (served.leases)
     message.set_lease_term_ms(static_cast<std::uint32_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(served.leases->lease_term()).count()));

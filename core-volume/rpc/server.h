@@ -39,6 +39,7 @@ struct ServedVolume {
   Gfid id;
   Gfid lineage;
   std::uint64_t incarnation = 1;  // another one (restore of a snapshot): handles of before are ESTALE
+  std::uint64_t losses = 0;       // another one: what was not synced before may be lost (a power loss)
   std::chrono::nanoseconds session_timeout{0};  // 0: the server's; may be changed at any time
 };
 

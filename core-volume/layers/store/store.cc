@@ -180,7 +180,12 @@ Result<void> Store::load_marks() {
   const bool lost_power = last && !same_boot_ && !was_clean_;
   suspect_ = lost_power || suspect;
   if (suspect) suspect_since_ = std::strtoull(suspect->c_str(), nullptr, 10);
+  last_loss_ = lost_power ? running : mark(layout::kLossKey).value_or("");
   if (read_only_) return {};
+  if (lost_power) {
+    TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kLossKey, running)
+            .with("note that brick {} lost power", path_));
+  }
   if (lost_power && !suspect) {
     TRY(mark_suspect());
   }

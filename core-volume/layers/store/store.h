@@ -148,6 +148,8 @@ class Store {
   bool same_boot() const { return same_boot_; }
   /// Whether who had it before closed it in order: then everything is on disk.
   bool was_clean() const { return was_clean_; }
+  /// Which power loss was the last one; empty: none. What was not synced before it may be lost.
+  const std::string& last_loss() const { return last_loss_; }
   /// From now on it was used with this one: after recovery. `last_index`: of the log.
   Result<void> remember_boot(std::uint64_t last_index);
   /// Whether the file system may have lost, or kept, what the log does not tell of: another boot, and nobody
@@ -299,6 +301,7 @@ class Store {
   BrickIdentity identity_;
   bool same_boot_ = false;
   bool was_clean_ = false;
+  std::string last_loss_;
   bool suspect_ = false;
   std::uint64_t suspect_since_ = UINT64_MAX;  // until the log could be asked
   DiskFile root_;                             // holds the lock of the brick
