@@ -9,24 +9,65 @@ namespace polder {
 
 namespace {
 
-/// A sound record of this segment, later than `index`, anywhere in `bytes`?
-bool holds_later_record(const Buffer& bytes, std::uint64_t first_index, std::uint64_t index) {
+/// As much of what is behind the records as one record can take, and one more: a damaged file goes on for any
+/// length.
+constexpr std::uint64_t kTailMax_bytes = 2 * (kRecordHeaderBytes + kRecordBodyMaxBytes);
+/// So much is checksummed in search of a later record. Data of users can be full of what looks like headers
+/// of long records; without a limit each would be read to its end.
+constexpr std::uint64_t kSearchMax_bytes = 64 * kRecordBodyMaxBytes;
+constexpr std::uint64_t kReadBytes = 1u << 20;
+
+/// A sound record of this segment, later than `index`, anywhere in `bytes`? Also when that takes too long to
+/// find out: what is torn off must be torn for certain.
+bool may_hold_later_record(const Buffer& bytes, std::uint64_t first_index, std::uint64_t index) {
+  std::uint64_t searched_bytes = 0;
   for (std::size_t at = 1; at + kRecordHeaderBytes <= bytes.size(); ++at) {
     auto size = record_size(bytes.bytes().subspan(at));
     if (!size || *size > bytes.size() - at) continue;
     auto record = decode_record(bytes.slice(at, *size), first_index);
     if (record && record->index > index) return true;
+    searched_bytes += *size;
+    if (searched_bytes > kSearchMax_bytes) return true;
   }
   return false;
 }
 
-Result<Buffer> read_tail(Disk& disk, int dir, const SegmentInfo& info) {
+Result<DiskFile> open_segment(Disk& disk, int dir, const SegmentInfo& info) {
   const std::string name = info.name().text();
-  TRY(auto file, disk.open(dir, name, O_RDONLY | O_NOFOLLOW).with("open changelog segment {}", name));
-  Buffer tail = Buffer::allocate(info.stored_bytes - info.bytes);
-  TRY(auto size, disk.pread(file.fd(), tail.writable(), info.bytes).with("read changelog segment {}", name));
+  return disk.open(dir, name, O_RDONLY | O_NOFOLLOW).with("open changelog segment {}", name);
+}
+
+Result<Buffer> read_tail(const DiskFile& file, const SegmentInfo& info) {
+  Buffer tail = Buffer::allocate(std::min(info.stored_bytes - info.bytes, kTailMax_bytes));
+  TRY(auto size, file.disk()
+                     .pread(file.fd(), tail.writable(), info.bytes)
+                     .with("read changelog segment {}", info.name().text()));
   tail.truncate(size);
   return tail;
+}
+
+/// Of what is behind the records, how much is before the zeros at the end.
+Result<std::uint64_t> used_bytes(const DiskFile& file, const SegmentInfo& info) {
+  std::vector<std::byte> chunk(std::min(kReadBytes, info.stored_bytes - info.bytes));
+  std::uint64_t used = 0;
+  for (std::uint64_t at = info.bytes; at < info.stored_bytes;) {
+    auto data = file.disk().seek(file.fd(), at, SEEK_DATA);
+    if (data.failed_with(ENXIO)) break;  // a hole to the end
+    TRY(at, std::move(data).with("read changelog segment {}", info.name().text()));
+    if (at >= info.stored_bytes) break;
+    const auto wanted = std::min<std::uint64_t>(chunk.size(), info.stored_bytes - at);
+    TRY(auto size, file.disk()
+                       .pread(file.fd(), Bytes(chunk).first(wanted), at)
+                       .with("read changelog segment {}", info.name().text()));
+    for (std::size_t i = size; i > 0; --i) {
+      if (chunk[i - 1] == std::byte{0}) continue;
+      used = at + i - info.bytes;
+      break;
+    }
+    if (size < wanted) break;
+    at += size;
+  }
+  return used;
 }
 
 /// Whether what follows the records is the next one: somebody is appending while we read.
@@ -41,11 +82,12 @@ bool goes_on(const Buffer& tail, const SegmentInfo& info) {
 /// into them is one that was not written to its end; what is not zero behind the last record is no room.
 Result<void> judge_end(Disk& disk, int dir, ScannedSegment& scanned) {
   const SegmentInfo& info = scanned.info;
-  if (info.compressed || info.bytes == info.stored_bytes) return {};
-  TRY(auto tail, read_tail(disk, dir, info));
-  std::size_t used = tail.size();
-  while (used > 0 && tail.bytes()[used - 1] == std::byte{0}) --used;
-  scanned.zeros = tail.size() - used;
+  // Less than a header: its file was being made.
+  if (info.compressed || info.bytes >= info.stored_bytes) return {};
+  TRY(auto file, open_segment(disk, dir, info));
+  TRY(auto tail, read_tail(file, info));
+  TRY(const auto used, used_bytes(file, info));
+  scanned.zeros = info.stored_bytes - info.bytes - used;
   if (used == 0) {
     scanned.stop.reset();
     return {};
@@ -92,13 +134,15 @@ Result<ScannedSegment> scan_segment(Disk& disk, int dir, const SegmentName& name
   info.term = stream.header().identity.term;
   info.compressed = name.compressed;
   info.stored_bytes = static_cast<std::uint64_t>(status.st_size);
+  // What is appended while we read belongs to the next look: size and content must fit together.
+  const std::uint64_t end = name.compressed ? UINT64_MAX : info.stored_bytes;
   std::uint64_t next_point = kSeekPointBytes;
   while (true) {
     if (stream.byte() >= next_point) {
       scanned.points.push_back({stream.next_index(), stream.byte()});
       next_point = stream.byte() + kSeekPointBytes;
     }
-    TRY(auto step, stream.next());
+    TRY(auto step, stream.next(end));
     if (step.kind == SegmentStep::Kind::kRecord) {
       if (step.record.index == info.first_index) info.first_hlc = step.record.hlc;
       continue;
@@ -124,8 +168,9 @@ Result<void> check_torn_tail(Disk& disk, int dir, const ScannedSegment& scanned,
   // A length that was hit by damage also looks like a record that is not all there.
   if (info.stored_bytes - scanned.zeros - info.bytes > kRecordHeaderBytes + kRecordBodyMaxBytes)
     return damaged();
-  TRY(auto tail, read_tail(disk, dir, info));
-  if (holds_later_record(tail, info.first_index, info.last_index + 1)) return damaged();
+  TRY(auto file, open_segment(disk, dir, info));
+  TRY(auto tail, read_tail(file, info));
+  if (may_hold_later_record(tail, info.first_index, info.last_index + 1)) return damaged();
   return {};
 }
 

@@ -14,6 +14,9 @@ namespace {
 
 constexpr std::size_t kChunkBytes = 256 * 1024;
 constexpr int kCompressionLevel = 3;
+/// What a reader sets aside for a compressed segment, whatever its header asks for (zstd's own limit is 128
+/// MiB). Our level takes 2 MiB.
+constexpr int kWindowMax_log2 = 23;
 
 class PlainSource final : public SegmentSource {
  public:
@@ -36,7 +39,9 @@ class PlainSource final : public SegmentSource {
 
 class ZstdSource final : public SegmentSource {
  public:
-  explicit ZstdSource(DiskFile file) : file_(std::move(file)), input_(kChunkBytes) {}
+  explicit ZstdSource(DiskFile file) : file_(std::move(file)), input_(kChunkBytes) {
+    ZSTD_DCtx_setParameter(context_.get(), ZSTD_d_windowLogMax, kWindowMax_log2);
+  }
 
   Result<std::size_t> read(Bytes out) override {
     ZSTD_outBuffer output{out.data(), out.size(), 0};
