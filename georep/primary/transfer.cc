@@ -218,7 +218,8 @@ Task<Result<bool>> Transfer::try_delta(std::uint64_t cut, const DeltaItem& item)
   auto made = co_await on_worker(seams_.workers, [&] {
     return make_delta_file(seams_.disk, store_, item.gfid, signature.payload.bytes(), scratch_directory_);
   });
-  if (made.failed_with(ESTALE)) co_return false;
+  // A signature that is of no use is no reason to stop: the content may be such that it has no better one.
+  if (made.failed_with(ESTALE) || made.failed_with(EPROTO)) co_return false;
   CO_TRY(auto delta, std::move(made));
   if (static_cast<double>(delta.delta_bytes) > kWorthwhile * static_cast<double>(delta.content_bytes))
     co_return false;

@@ -4,6 +4,7 @@
 #include <librsync.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <memory>
 #include <new>
 #include <vector>
@@ -13,6 +14,15 @@ namespace polder::georep {
 namespace {
 
 constexpr std::size_t kChunkBytes = 256 * 1024;
+
+// A signature: magic, length of a block and of its strong sum, big-endian; then weak and strong sum of each
+// block.
+constexpr std::size_t kSignatureHeader_bytes = 12, kWeakSum_bytes = 4, kStrongSumMax_bytes = 32;
+/// librsync keeps that much of the content in memory. Below the least, a delta may be larger than the
+/// content.
+constexpr std::uint32_t kBlockMin_bytes = 256, kBlockMax_bytes = 1u << 20;
+/// Blocks that differ and have the same weak sum are compared one after another at every byte of the content.
+constexpr std::size_t kSameWeakSumMax = 64;
 
 struct FreeJob {
   void operator()(rs_job_t* job) const { rs_job_free(job); }
@@ -27,6 +37,40 @@ struct FreeSignature {
 
 Error librsync_error(std::string_view what, rs_result result) {
   return Error(EPROTO).with("librsync {}: {}", what, rs_strerror(result));
+}
+
+std::uint32_t load_be32(const std::byte* at) {
+  std::uint32_t value;
+  std::memcpy(&value, at, sizeof value);
+  return __builtin_bswap32(value);
+}
+
+/// The longest run of different sums with the same weak sum.
+std::size_t longest_chain(ConstBytes sums, std::size_t sum_bytes) {
+  std::vector<const std::byte*> order;
+  for (std::size_t at = 0; at + sum_bytes <= sums.size(); at += sum_bytes) order.push_back(&sums[at]);
+  std::ranges::sort(order, [=](auto* a, auto* b) { return std::memcmp(a, b, sum_bytes) < 0; });
+  std::size_t chain = 1, longest = order.empty() ? 0 : 1;
+  for (std::size_t i = 1; i < order.size(); ++i) {
+    if (std::memcmp(order[i - 1], order[i], sum_bytes) == 0) continue;
+    chain = std::memcmp(order[i - 1], order[i], kWeakSum_bytes) == 0 ? chain + 1 : 1;
+    longest = std::max(longest, chain);
+  }
+  return longest;
+}
+
+/// librsync believes what a signature says of itself.
+Result<void> check_signature(ConstBytes signature) {
+  if (signature.size() < kSignatureHeader_bytes) return Error(EPROTO).with("signature is cut short");
+  const auto magic = load_be32(&signature[0]), block_bytes = load_be32(&signature[4]),
+             strong_bytes = load_be32(&signature[8]);
+  if (magic != RS_RK_BLAKE2_SIG_MAGIC) return Error(EPROTO).with("signature of another kind ({:08x})", magic);
+  if (block_bytes < kBlockMin_bytes || block_bytes > kBlockMax_bytes || strong_bytes == 0 ||
+      strong_bytes > kStrongSumMax_bytes)
+    return Error(EPROTO).with("signature with blocks of {} bytes and sums of {}", block_bytes, strong_bytes);
+  const auto chain = longest_chain(signature.subspan(kSignatureHeader_bytes), kWeakSum_bytes + strong_bytes);
+  if (chain > kSameWeakSumMax) return Error(EPROTO).with("signature with {} blocks of one weak sum", chain);
+  return {};
 }
 
 /// Feeds `in` to the job and its output to `out`, chunk by chunk, until it is done.
@@ -98,6 +142,7 @@ Result<std::string> make_signature(const ReadAt& basis, std::uint64_t basis_byte
 }
 
 Result<void> make_delta(ConstBytes signature, const ReadAt& content, const Sink& delta) {
+  TRY(check_signature(signature));
   rs_signature_t* raw = nullptr;
   {
     Job load(rs_loadsig_begin(&raw));

@@ -17,7 +17,8 @@ using Sink = std::function<Result<void>(ConstBytes)>;
 
 /// Signature of a basis of about `basis_bytes` bytes (the block size follows from it).
 Result<std::string> make_signature(const ReadAt& basis, std::uint64_t basis_bytes);
-/// What turns the basis of `signature` into `content`. EPROTO when the signature is not one.
+/// What turns the basis of `signature` into `content`. EPROTO when the signature is not one of ours, or one
+/// that would take too long.
 Result<void> make_delta(ConstBytes signature, const ReadAt& content, const Sink& delta);
 /// The content, from the basis and its delta. EPROTO when the delta is not one or does not fit the basis; a
 /// basis that changed since its signature gives wrong bytes: callers check the result's xxh3-128.

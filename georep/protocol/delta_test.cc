@@ -75,6 +75,42 @@ TEST(DeltaTest, HostileInputIsAnErrorNotACrash) {
   EXPECT_FALSE(apply_delta(reader(basis), reader(cut_short), appender(ignored)));
 }
 
+std::string big_endian(std::uint32_t value) {
+  value = __builtin_bswap32(value);
+  return {reinterpret_cast<const char*>(&value), sizeof value};
+}
+
+std::string signature_of(std::uint32_t magic, std::uint32_t block_bytes, std::uint32_t strong_bytes) {
+  return big_endian(magic) + big_endian(block_bytes) + big_endian(strong_bytes);
+}
+
+/// A block of gigabytes would be held in memory; a tiny one makes a delta larger than the content.
+TEST(DeltaTest, ASignatureWithBlocksOfAnySizeIsRefused) {
+  constexpr std::uint32_t kMagic = 0x72730147;
+  const auto content = random_text(10'000, 8);
+  std::string ignored;
+  EXPECT_TRUE(make_delta(as_bytes(signature_of(kMagic, 2048, 8)), reader(content), appender(ignored)));
+  for (const auto& header :
+       {signature_of(kMagic, 0, 8), signature_of(kMagic, 1, 8), signature_of(kMagic, 1u << 31, 8),
+        signature_of(kMagic, 2048, 0), signature_of(kMagic, 2048, 33), signature_of(0x72730136, 2048, 8),
+        signature_of(kMagic, 2048, 8).substr(1)}) {
+    EXPECT_TRUE(make_delta(as_bytes(header), reader(content), appender(ignored)).failed_with(EPROTO));
+  }
+}
+
+/// Blocks of zeros are all the same; blocks that only look the same cost a comparison each, at every byte.
+TEST(DeltaTest, ASignatureOfManyBlocksThatLookTheSameIsRefused) {
+  auto same = signature_of(0x72730147, 2048, 8), alike = same;
+  for (std::uint32_t i = 0; i < 500'000; ++i) {
+    same += std::string(12, '\0');
+    alike += std::string(8, '\0') + big_endian(i);
+  }
+  const auto content = random_text(10'000, 9);
+  std::string ignored;
+  EXPECT_TRUE(make_delta(as_bytes(same), reader(content), appender(ignored)));
+  EXPECT_TRUE(make_delta(as_bytes(alike), reader(content), appender(ignored)).failed_with(EPROTO));
+}
+
 TEST(DeltaTest, AnErrorOfTheBasisIsReportedAsItself) {
   const auto basis = random_text(100'000, 6);
   auto signature = make_signature(reader(basis), basis.size());

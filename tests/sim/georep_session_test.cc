@@ -271,6 +271,20 @@ TEST_F(GeorepVerify, AnXattrThatDiffersIsFound) {
 
 // --- files rewritten and renamed over the old one
 
+/// Two texts of eight bytes that are the same to librsync's weak sum, whatever stands around them.
+std::pair<std::string, std::string> alike() {
+  auto random = make_seeded_random(8);
+  std::map<std::uint32_t, std::string> seen;
+  while (true) {
+    std::string text(8, '\0');
+    random->fill(std::span(reinterpret_cast<std::uint8_t*>(text.data()), text.size()));
+    std::uint32_t sum = 0;
+    for (unsigned char c : text) sum = sum * 0x08104225 + c;
+    auto [found, fresh] = seen.emplace(sum, text);
+    if (!fresh) return {found->second, text};
+  }
+}
+
 class GeorepDelta : public GeorepSession {
  protected:
   GeorepDelta() {
@@ -318,6 +332,23 @@ TEST_F(GeorepDelta, AResultThatDoesNotMatchIsSentWhole) {
   on_west().put(basis, 10'000, "damage");
   world.checkpoint();
   EXPECT_GT(shipped() - before, 1'000'000U);
+  world.expect_equal();
+}
+
+/// All blocks of 1 KiB differ, and have the same weak sum: a delta would take too long.
+TEST_F(GeorepDelta, ContentThatHasNoUsableSignatureIsSentWhole) {
+  const auto [one, other] = alike();
+  const auto block = content.substr(0, 1024);
+  for (std::size_t i = 0; i < 1024; ++i) {
+    content.replace(i * 1024, 1024, block);
+    for (std::size_t bit = 0; bit < 10; ++bit)
+      content.replace(i * 1024 + 8 * bit, 8, (i >> bit) % 2 == 0 ? one : other);
+  }
+  rewrite();
+  world.checkpoint();
+  content.replace(500'000, 5, "other");
+  rewrite();
+  world.checkpoint();
   world.expect_equal();
 }
 
