@@ -152,4 +152,14 @@ Result<void> check_record(const Record& record) {
   return check_body(record).with("record {} ({})", record.index, to_string(record.kind));
 }
 
+Result<void> check_replayable(const Record& record) {
+  TRY(check_record(record));
+  if (!record.is_history())
+    return Error(EINVAL).with("record {} ({}) is of a set's own business", record.index,
+                              to_string(record.kind));
+  if (record.kind == RecordKind::kWrite && record.length != 0 && record.data.empty())
+    return Error(EINVAL).with("record {} (write) has no data: nothing could be replayed", record.index);
+  return {};
+}
+
 }  // namespace polder

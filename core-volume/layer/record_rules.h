@@ -12,4 +12,7 @@ namespace polder {
 /// the tree: a record that names something absent is ordinary (folding a tail again).
 Result<void> check_record(const Record& record);
 
+/// What FileOps::replay() takes: also part of the volume's history, and with its data.
+Result<void> check_replayable(const Record& record);
+
 }  // namespace polder

@@ -142,6 +142,11 @@ Result<std::vector<Record>> records_of_frame(const SpoolFrame& frame) {
     TRY(auto record, record_of_extent(message.extent(), frame.payload));
     records.push_back(std::move(record));
   }
+  // Here, before it is in the spool: nobody could take it out of there again.
+  for (const auto& record : records) {
+    auto good = check_replayable(record);
+    if (!good) return Error(EPROTO).with("geo-replication: {}", good.error().message());
+  }
   return records;
 }
 

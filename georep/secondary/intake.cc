@@ -72,6 +72,7 @@ Task<Result<void>> SecondarySession::Impl::take_delta(GeorepStream& stream, cons
   const auto& delta = frame.message->delta();
   CO_TRY(const Gfid gfid, gfid_from(delta.gfid()));
   CO_TRY(const Gfid basis, gfid_from(delta.basis()));
+  if (gfid.is_nil()) co_return Error(EPROTO).with("a delta of no object");
   CO_TRY(auto guard, co_await lock_spool(stream));
   if (delta.cut() == 0 || delta.cut() != spool_->unfinished())
     co_return Error(EPROTO).with("a delta outside of a cut");

@@ -222,6 +222,24 @@ TEST_F(GeorepStranger, ACutWithoutItsEndIsNeverApplied) {
   expect_unharmed();
 }
 
+/// Neither could be applied, ever: they must not get into the spool.
+TEST_F(GeorepStranger, ARecordOfNoObjectIsNotSpooled) {
+  const auto next = must(knock_with({hello})).message->welcome().spooled().cut() + 1;
+  georep::StreamMessage begin, extent, delta;
+  begin.mutable_cut_begin()->set_cut(next);
+  extent.mutable_extent()->set_cut(next);
+  extent.mutable_extent()->set_gfid(std::string(16, '\0'));
+  delta.mutable_delta()->set_cut(next);
+  delta.mutable_delta()->set_gfid(std::string(16, '\0'));
+  delta.mutable_delta()->set_basis(std::string(16, 'x'));
+  for (const auto& message : {extent, delta}) {
+    auto answer = knock_with({hello, begin, message}, 2);
+    ASSERT_TRUE(answer) << message.body_case();
+    EXPECT_EQ(answer->message->refusal().code(), georep::Refusal::FAILED) << message.body_case();
+  }
+  expect_unharmed();
+}
+
 // --- verify
 
 class GeorepVerify : public GeorepSession {

@@ -299,7 +299,6 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<void> replay_on_worker(std::vector<Record>& records, const std::vector<ApplyHints>& hints);
   std::map<Gfid, std::uint64_t> orphans_of(const std::vector<Record>& records,
                                            const std::vector<ApplyHints>& hints);
-  Result<void> check_replayed(const Record& record);
 
   // Transactions: this set's part (participant.cc).
   std::uint32_t set() const { return store_.identity().set; }

@@ -29,7 +29,7 @@ OrderingLayer::Keys OrderingLayer::keys_of(const Record& record) const {
 Task<Result<void>> OrderingLayer::replay(const OpContext& ctx, std::span<const Record> records) {
   // All of them before the first: a call that is refused has changed nothing.
   for (const auto& record : records) {
-    CO_TRY(check_replayed(record));
+    CO_TRY(check_replayable(record));
   }
   while (!records.empty()) {
     const auto batch = records.first(std::min(kBatch, records.size()));
@@ -75,16 +75,6 @@ std::map<Gfid, std::uint64_t> OrderingLayer::orphans_of(const std::vector<Record
     }
   }
   return orphans;
-}
-
-Result<void> OrderingLayer::check_replayed(const Record& record) {
-  TRY(check_record(record));
-  if (!record.is_history())
-    return Error(EINVAL).with("record {} ({}) is of a set's own business", record.index,
-                              to_string(record.kind));
-  if (record.kind == RecordKind::kWrite && record.length != 0 && record.data.empty())
-    return Error(EINVAL).with("record {} (write) has no data: nothing could be replayed", record.index);
-  return {};
 }
 
 Result<void> OrderingLayer::replay_on_worker(std::vector<Record>& records,
