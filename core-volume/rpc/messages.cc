@@ -188,7 +188,7 @@ Result<Invalidation> invalidation_from(const wire::Notify::Change& in) {
 
 Buffer encode_page(const DirectoryPage& page, std::size_t bytes_max) {
   wire::DirectoryPage out;
-  std::size_t bytes = 0;
+  std::size_t bytes = 2;  // of `end`
   bool whole = true;
   for (const auto& entry : page.entries) {
     auto* added = out.add_entries();
@@ -213,6 +213,8 @@ Buffer encode_page(const DirectoryPage& page, std::size_t bytes_max) {
 }
 
 Result<DirectoryPage> decode_page(ConstBytes bytes) {
+  if (bytes.size() > kRpcDirectoryPage_bytes_max)
+    return Error(EPROTO).with("directory page of {} bytes", bytes.size());
   wire::DirectoryPage in;
   if (!in.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
     return Error(EPROTO).with("directory page is not readable");

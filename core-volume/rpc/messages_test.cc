@@ -2,6 +2,7 @@
 #include "core-volume/rpc/messages.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/random.h"
@@ -103,6 +104,8 @@ TEST(MessagesTest, LongDirectoryPageIsCutBetweenCookies) {
     EXPECT_GT(again->entries.size(), 0u);
     EXPECT_EQ(again->entries.size() % 2, 0u) << "limit " << limit;
   }
+  const auto limit = encode_page(page_of(1), 1000).size() - 1;
+  EXPECT_LE(encode_page(page_of(1), limit).size(), limit);
 }
 
 TEST(MessagesTest, XattrNames) {
@@ -184,6 +187,29 @@ TEST(MessagesTest, RecordsWithLengthsThatLieAreRefused) {
   EXPECT_TRUE(decode_records(payload, UINT32_MAX).failed_with(EPROTO));
   EXPECT_TRUE(decode_records(payload.slice(0, size - 1), description_bytes).failed_with(EPROTO));
   EXPECT_TRUE(decode_records(payload, 0).failed_with(EPROTO));
+}
+
+/// Two bytes a record: they would take gigabytes.
+TEST(MessagesTest, RecordsBeyondNumberAreNotEvenMade) {
+  std::string description;
+  for (std::uint32_t i = 0; i <= kRpcRecordsMax; ++i) description += std::string("\x0a\0", 2);
+  auto decode = [](const std::string& bytes) {
+    return decode_records(Buffer::copy_of(bytes), static_cast<std::uint32_t>(bytes.size()));
+  };
+  auto refused = decode(description);
+  ASSERT_TRUE(refused.failed_with(EPROTO));
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("more than 21845 records"));
+  EXPECT_EQ(decode(description.substr(2))->size(), kRpcRecordsMax);
+  // A number that nobody knows is in front of them.
+  EXPECT_TRUE(decode("\x10\xff\xff\xff\xff\x07" + description).failed_with(EPROTO));
+}
+
+TEST(MessagesTest, ADirectoryPageHasALimit) {
+  const auto page = encode_page(page_of(20'000), kRpcDirectoryPage_bytes_max);
+  EXPECT_LE(page.size(), kRpcDirectoryPage_bytes_max);
+  EXPECT_TRUE(decode_page(page.bytes()));
+  EXPECT_TRUE(
+      decode_page(encode_page(page_of(20'000), 2 * kRpcDirectoryPage_bytes_max).bytes()).failed_with(EPROTO));
 }
 
 struct BadRequest {

@@ -26,6 +26,9 @@ enum class RpcFrame : std::uint8_t {
 
 constexpr std::uint32_t kRpcData_bytes_max = 4u << 20;  // of one read or write
 constexpr std::uint32_t kRpcDirectoryPage_bytes_max = 1u << 20;
+/// What a record counts for at least when a replay is cut into requests, and so the most records of one.
+constexpr std::uint32_t kRpcRecord_bytes_min = 192;
+constexpr std::uint32_t kRpcRecordsMax = kRpcData_bytes_max / kRpcRecord_bytes_min;
 constexpr std::uint32_t kRpcXattrList_bytes_max = 1u << 20;
 constexpr std::uint32_t kRpcInFlightMax = 1024;  // requests of one session without a reply
 constexpr std::uint32_t kRpcErrorContext_bytes_max = 1024;

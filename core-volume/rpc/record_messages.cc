@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Records on the wire, for replay(): described in protobuf, their data beside it.
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
 #include "core-volume/rpc/messages.h"
 #include "core-volume/rpc/protocol.h"
 
@@ -96,6 +99,20 @@ Result<Record> record_from(const wire::Records::One& in) {
   return record;
 }
 
+/// Two bytes can announce a record, which takes hundreds in memory: they are counted before they are made.
+/// Fields of a later version count, too. What is unreadable ends the count as it will end the parser.
+Result<void> check_count(ConstBytes description) {
+  google::protobuf::io::CodedInputStream in(reinterpret_cast<const std::uint8_t*>(description.data()),
+                                            static_cast<int>(description.size()));
+  std::uint32_t count = 0;
+  while (const auto tag = in.ReadTag()) {
+    if (!google::protobuf::internal::WireFormatLite::SkipField(&in, tag)) break;
+    if (++count > kRpcRecordsMax)
+      return Error(EPROTO).with("more than {} records in a request", kRpcRecordsMax);
+  }
+  return {};
+}
+
 }  // namespace
 
 std::vector<Buffer> encode_records(std::span<const Record> records, std::uint32_t& description_bytes) {
@@ -112,8 +129,9 @@ std::vector<Buffer> encode_records(std::span<const Record> records, std::uint32_
 }
 
 std::size_t encoded_bytes(const Record& record) {
-  std::size_t bytes = 192 + record.data.size() + record.name.name.size() + record.to.name.size() +
-                      record.state.target.size() + record.key.size() + record.text.size();
+  std::size_t bytes = kRpcRecord_bytes_min + record.data.size() + record.name.name.size() +
+                      record.to.name.size() + record.state.target.size() + record.key.size() +
+                      record.text.size();
   if (record.value) bytes += record.value->size();
   for (const auto& [key, value] : record.state.xattrs) bytes += key.size() + value.size() + 16;
   return bytes;
@@ -122,6 +140,7 @@ std::size_t encoded_bytes(const Record& record) {
 Result<std::vector<Record>> decode_records(const Buffer& payload, std::uint32_t description_bytes) {
   if (description_bytes > payload.size())
     return Error(EPROTO).with("records of {} bytes in a payload of {}", description_bytes, payload.size());
+  TRY(check_count(payload.bytes().first(description_bytes)));
   wire::Records in;
   if (!in.ParseFromArray(payload.data(), static_cast<int>(description_bytes)))
     return Error(EPROTO).with("records are not readable");
