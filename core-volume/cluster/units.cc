@@ -112,7 +112,7 @@ Result<std::chrono::nanoseconds> parse_duration(std::string_view text) {
     total_ns += *number * static_cast<double>(unit->factor);
   }
   if (total_ns >= 9.2e18) return Error(ERANGE).with("'{}' is too long", text);
-  return std::chrono::nanoseconds(static_cast<std::int64_t>(total_ns));
+  return std::chrono::nanoseconds(std::llround(total_ns));  // 1.001 s is a hair less than that in binary
 }
 
 std::string format_size(std::uint64_t bytes) {

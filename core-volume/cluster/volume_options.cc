@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::uint64_t kMiB = 1ull << 20;
 constexpr std::uint64_t kSecond_ns = 1'000'000'000;
+constexpr std::uint64_t kMillisecond_ns = 1'000'000;
 
 constexpr std::array kOptions = {
     VolumeOption{"brick.inline-operations", OptionType::kBool, "on", 0, 0, "",
@@ -65,7 +66,9 @@ Result<std::uint64_t> parse_number(const VolumeOption& option, std::string_view 
   if (option.type == OptionType::kSize) return parse_size(value);
   if (option.type == OptionType::kTime) {
     TRY(auto duration, parse_duration(value));
-    return static_cast<std::uint64_t>(duration.count());
+    // Whole milliseconds: what format_duration() says exactly, so that a value has one text.
+    return static_cast<std::uint64_t>(std::chrono::round<std::chrono::milliseconds>(duration).count()) *
+           kMillisecond_ns;
   }
   std::uint64_t number = 0;
   auto [end, failure] = std::from_chars(value.data(), value.data() + value.size(), number);

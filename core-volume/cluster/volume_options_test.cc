@@ -32,6 +32,8 @@ TEST(Units, TimesAreReadWithTheirUnits) {
   EXPECT_EQ(parse_duration("500ms").value(), 500ms);
   EXPECT_EQ(parse_duration("1h30m").value(), 90min);
   EXPECT_EQ(parse_duration("7d").value(), 168h);
+  EXPECT_EQ(parse_duration("1.001s").value(), 1001ms);
+  EXPECT_EQ(parse_duration("4.35ms").value(), 4350us);
   for (const auto* bad : {"", "s", "-5s", "5 s", "1h30", "5y", "1s2", "..s"}) {
     EXPECT_TRUE(parse_duration(bad).failed_with(EINVAL)) << bad;
   }
@@ -64,6 +66,8 @@ TEST(VolumeOptions, DefaultsAreNormalAndWithinTheirBounds) {
 TEST(VolumeOptions, ValuesAreCheckedAndGetOneText) {
   EXPECT_EQ(normalize_option("changelog.segment-size", "65536K").value(), "64MiB");
   EXPECT_EQ(normalize_option("network.session-timeout", "120").value(), "2m");
+  for (auto text : {"60.0004s", "60000.3ms", "1.0000001m"})
+    EXPECT_EQ(normalize_option("network.session-timeout", text).value(), "1m") << text;
   auto small = normalize_option("changelog.segment-size", "1");
   ASSERT_TRUE(small.failed_with(ERANGE));
   EXPECT_THAT(small.error().message(), HasSubstr("1MiB to 1GiB"));
