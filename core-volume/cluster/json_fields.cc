@@ -42,11 +42,13 @@ Result<std::string> string_field(const object& from, std::string_view name) {
   return std::string(found->get_string());
 }
 
-Result<std::uint64_t> number_field(const object& from, std::string_view name) {
+Result<std::uint64_t> number_field(const object& from, std::string_view name, std::uint64_t maximum) {
   TRY(const value* found, field(from, name));
   boost::system::error_code failure;
   auto number = found->is_number() ? found->to_number<std::uint64_t>(failure) : 0;
   if (!found->is_number() || failure) return wrong_type(name, "a whole number that is not negative");
+  if (number > maximum)
+    return Error(EINVAL).with("the field '{}' is {}; at most {} is possible", name, number, maximum);
   return number;
 }
 

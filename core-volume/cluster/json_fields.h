@@ -22,7 +22,8 @@ std::string text(const value& of);
 
 /// EINVAL "VOLUME is missing" or "VOLUME is not a string".
 Result<std::string> string_field(const object& from, std::string_view name);
-Result<std::uint64_t> number_field(const object& from, std::string_view name);
+Result<std::uint64_t> number_field(const object& from, std::string_view name,
+                                   std::uint64_t maximum = UINT64_MAX);
 Result<bool> bool_field(const object& from, std::string_view name);
 Result<object> object_field(const object& from, std::string_view name);
 Result<array> array_field(const object& from, std::string_view name);

@@ -42,7 +42,7 @@ Result<BrickSpec> brick_from_json(const json::value& from) {
   BrickSpec brick;
   TRY(brick.node, json::string_field(fields, "node"));
   TRY(brick.path, json::string_field(fields, "path"));
-  TRY(auto set, json::number_field(fields, "set"));
+  TRY(auto set, json::number_field(fields, "set", UINT32_MAX));
   brick.set = static_cast<std::uint32_t>(set);
   TRY(brick.id, id_field(fields, "id"));
   return brick;

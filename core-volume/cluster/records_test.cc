@@ -54,6 +54,12 @@ TEST_F(RecordsTest, SetsAndWhatIsInTheMakingRoundTrip) {
   EXPECT_TRUE(after.making[0].had_directory);
 }
 
+TEST_F(RecordsTest, ANumberThatDoesNotFitIsNotCutOff) {
+  auto record = to_json(volume("data")).get_object();
+  record["bricks"].get_array()[0].get_object()["set"] = (1ull << 32) + 1;
+  EXPECT_TRUE(volume_from_json(record).failed_with(EINVAL));
+}
+
 TEST_F(RecordsTest, ARecordWithoutATableIsOneSetWithAllSlots) {
   auto old = to_json(volume("data")).get_object();
   old["format"] = 1;

@@ -25,6 +25,13 @@ std::int64_t now_s(Seams& seams) {
   return std::chrono::duration_cast<std::chrono::seconds>(seams.clock.wall_time()).count();
 }
 
+/// Seconds since the epoch, of a time that one can count on from.
+Result<std::int64_t> expiry_field(const json::object& from) {
+  constexpr std::uint64_t kEnd_s = 253'402'300'800;  // of the year 9999
+  TRY(auto seconds, json::number_field(from, "expires", kEnd_s));
+  return static_cast<std::int64_t>(seconds);
+}
+
 bool is_fingerprint(std::string_view text) {
   if (text.size() != 64) return false;
   return std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
@@ -51,8 +58,7 @@ Result<JoinToken> from_json(const json::value& value) {
   TRY(token.secret, json::string_field(fields, "secret"));
   TRY(auto secret, decode_base64url(token.secret));
   if (secret.size() != kSecret_bytes) return Error(EINVAL).with("a secret of {} bytes", secret.size());
-  TRY(auto expires, json::number_field(fields, "expires"));
-  token.expires_s = static_cast<std::int64_t>(expires);
+  TRY(token.expires_s, expiry_field(fields));
   return token;
 }
 
@@ -67,8 +73,8 @@ Task<Result<void>> drop_expired(Seams& seams, ClusterStore& store) {
   ClusterTransaction transaction;
   for (const auto& [name, record] : tokens) {
     auto fields = json::as_object(record.value);
-    auto expires = fields ? json::number_field(*fields, "expires") : Result<std::uint64_t>(Error(EINVAL));
-    if (!expires || static_cast<std::int64_t>(*expires) + kRemember_s > now_s(seams)) continue;
+    auto expires = fields ? expiry_field(*fields) : Result<std::int64_t>(Error(EINVAL));
+    if (!expires || *expires + kRemember_s > now_s(seams)) continue;
     transaction.remove("token/" + name);
   }
   if (!transaction.changes.empty()) {
@@ -145,8 +151,8 @@ Task<Result<TokenGrant>> redeem_token(Seams& seams, ClusterStore& store, std::st
   CO_TRY(auto fields, json::as_object(record->value));
   CO_TRY(auto used, json::bool_field(fields, "used"));
   if (used) co_return Error(EACCES).with("the token was used already; each works once");
-  CO_TRY(auto expires, json::number_field(fields, "expires"));
-  if (now_s(seams) >= static_cast<std::int64_t>(expires)) {
+  CO_TRY(auto expires, expiry_field(fields));
+  if (now_s(seams) >= expires) {
     co_return Error(EACCES).with("the token has expired; make a new one with 'polder cluster token'");
   }
   TokenGrant grant;

@@ -43,6 +43,14 @@ TEST_F(TokensTest, TheTextSaysAll) {
   EXPECT_EQ(parsed.expires_s, token.expires_s);
 }
 
+TEST_F(TokensTest, AnExpiryThatIsNoTimeIsRefused) {
+  auto token = create(request());
+  token.expires_s = INT64_MAX;
+  EXPECT_TRUE(JoinToken::parse(token.text()).failed_with(EINVAL));
+  token.expires_s = -1;
+  EXPECT_TRUE(JoinToken::parse(token.text()).failed_with(EINVAL));
+}
+
 TEST_F(TokensTest, ATokenWorksOnce) {
   auto token = create(request());
   auto grant = redeem(token.secret);

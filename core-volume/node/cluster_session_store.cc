@@ -33,7 +33,7 @@ Result<StoredSession> decode(const VersionedValue& entry) {
   TRY(auto value, json::parse(entry.value));
   TRY(auto fields, json::as_object(value));
   StoredSession session;
-  TRY(auto number, json::number_field(fields, "number"));
+  TRY(auto number, json::number_field(fields, "number", UINT32_MAX));
   session.number = static_cast<std::uint32_t>(number);
   TRY(auto token, json::string_field(fields, "token"));
   TRY(session.token, decode_base64url(token));
