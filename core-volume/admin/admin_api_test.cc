@@ -8,6 +8,7 @@
 
 #include "core-volume/admin/http_text.h"
 #include "tests/support/loop.h"
+#include "tests/support/memory_stream.h"
 
 namespace polder {
 namespace {
@@ -74,6 +75,25 @@ TEST(HttpText, QueriesAreDecoded) {
   EXPECT_EQ(query["g"], json::value(""));
   EXPECT_EQ(parse_query("x=%41").value()["x"], json::value("A"));
   for (const auto* bad : {"a=%", "a=%4", "a=%zz"}) EXPECT_TRUE(parse_query(bad).failed_with(EINVAL)) << bad;
+}
+
+Result<HttpRequest> request_of(const std::string& text, std::size_t step_bytes) {
+  SimLoop loop;
+  MemoryStream stream(as_bytes(text), step_bytes);
+  HttpInput input{stream, {}};
+  HttpRequest request;
+  TRY(loop.run_until_done(read_http_request(input, request)));
+  return request;
+}
+
+TEST(HttpText, ABodyInChunksMayComeInPiecesOfAnySize) {
+  const std::string head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+  for (std::size_t step = 1; step < head.size() + 6; ++step) {
+    EXPECT_EQ(request_of(head + "0\r\n\r\n", step).value().body, "") << step;
+    EXPECT_EQ(request_of(head + "1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", step).value().body, "{}") << step;
+    EXPECT_TRUE(request_of(head + "0\r\n", step).failed_with(ECONNRESET)) << step;
+    EXPECT_TRUE(request_of(head + "0\r\n{}\r\n\r\n", step).failed_with(EPROTO)) << step;
+  }
 }
 
 TEST(HttpText, ErrorsTravelByName) {

@@ -24,17 +24,25 @@ Error parse_error(const boost::system::error_code& failure) {
   return Error(too_large ? EMSGSIZE : EPROTO).with("HTTP: {}", failure.message());
 }
 
+/// Whether the parser may look at what is pending. It asserts that it sees the last chunk whole ("0\r\n\r\n")
+/// when it looks at its beginning for a second time; and a chunked message does not end with less than that.
+template <typename Parser>
+bool is_enough(const std::string& pending, const Parser& parser) {
+  const bool in_chunks = parser.is_header_done() && parser.chunked();
+  return pending.size() >= (in_chunks ? kHttpLastChunk.size() : 1);
+}
+
 /// Feeds the parser until it has the whole message.
 template <typename Parser>
 Task<Result<void>> fill(HttpInput& input, Parser& parser) {
   parser.eager(true);
   while (!parser.is_done()) {
     boost::system::error_code failure;
-    if (!input.pending.empty()) {
+    if (is_enough(input.pending, parser)) {
       auto used = parser.put(asio::buffer(input.pending), failure);
       input.pending.erase(0, used);
       if (failure && failure != http::error::need_more) co_return parse_error(failure);
-      if (parser.is_done() || (used > 0 && !input.pending.empty())) continue;
+      if (parser.is_done()) break;
     }
     std::array<std::byte, 16384> bytes;
     CO_TRY(auto count, co_await input.stream.read_some(bytes));
