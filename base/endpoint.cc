@@ -25,12 +25,14 @@ bool is_ipv6(const std::string& host) {
   return ::inet_pton(AF_INET6, address.c_str(), &ignored) == 1;
 }
 
+/// Not "unix": with its port it would be a path.
 bool is_host_name(std::string_view host) {
   auto allowed = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
            c == '-' || c == '_';
   };
-  return !host.empty() && host.size() <= 253 && host[0] != '-' && std::ranges::all_of(host, allowed);
+  return !host.empty() && host.size() <= 253 && host[0] != '-' && host != "unix" &&
+         std::ranges::all_of(host, allowed);
 }
 
 }  // namespace
