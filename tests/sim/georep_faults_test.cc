@@ -49,8 +49,9 @@ class Scenario {
 
   /// West dies at a system call of its own, whatever it is doing then.
   void crash_west(bool power) {
-    world.west.disk().fail_nth(1 + random->below(300), EIO, true);
-    for (int i = 0; i < 100 && !world.west.disk().fault_fired(); ++i) world.loop.run_for(5ms);
+    auto& disk = world.west.any_disk(*random);
+    disk.fail_nth(1 + random->below(300), EIO, true);
+    for (int i = 0; i < 100 && !disk.fault_fired(); ++i) world.loop.run_for(5ms);
     if (power) {
       world.west.lose_power(random->next());
     } else {
@@ -134,9 +135,9 @@ TEST(GeorepFaults, TheSecondaryIsFullNowAndThen) {
   for_each_seed(600, 2, [](std::uint64_t seed) {
     Scenario run(seed, {.max_write_bytes = 100'000});
     run.with(150, [&] {
-      run.world.west.disk().set_capacity(1 + run.random->below(2'000'000));
+      run.world.west.brick_disk().set_capacity(1 + run.random->below(2'000'000));
       run.world.loop.run_for(run.some(5s));
-      run.world.west.disk().set_capacity(0);
+      run.world.west.brick_disk().set_capacity(0);
       run.world.loop.run_for(run.some(10s));
       run.restart_west_if_told_to();
     });
@@ -148,7 +149,7 @@ TEST(GeorepFaults, TheSecondarysDiskFails) {
   for_each_seed(700, 2, [](std::uint64_t seed) {
     Scenario run(seed, {.max_write_bytes = 100'000});
     run.with(150, [&] {
-      run.world.west.disk().fail_nth(1 + run.random->below(300), EIO);
+      run.world.west.any_disk(*run.random).fail_nth(1 + run.random->below(300), EIO);
       run.world.loop.run_for(run.some(3s));
       run.world.west.lose_power(run.random->next());
       run.world.west.boot();

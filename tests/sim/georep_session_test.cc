@@ -62,7 +62,7 @@ TEST_F(GeorepSession, ContentThatCameBetweenPairingAndStartIsRefused) {
 TEST_F(GeorepSession, AFullSecondaryIsFaultyUntilThereIsRoom) {
   client.file(Gfid::root(), "first", "content");
   start();
-  world.west.disk().set_capacity(1);
+  world.west.brick_disk().set_capacity(1);
   client.file(Gfid::root(), "second", std::string(100'000, 'x'));
   world.loop.run_for(10s);
   for (auto* site : {&world.east, &world.west}) {
@@ -72,7 +72,7 @@ TEST_F(GeorepSession, AFullSecondaryIsFaultyUntilThereIsRoom) {
     EXPECT_GT(world.status(world.east).at("lag_s").as_double(), 5);
   }
   EXPECT_EQ(world.west.dump().size(), 2U);
-  world.west.disk().set_capacity(0);
+  world.west.brick_disk().set_capacity(0);
   world.checkpoint();
   EXPECT_EQ(world.status(world.east).at("status").as_string(), "Live");
   world.expect_equal();
@@ -81,7 +81,7 @@ TEST_F(GeorepSession, AFullSecondaryIsFaultyUntilThereIsRoom) {
 TEST_F(GeorepSession, OthersOnlyReadTheSecondary) {
   client.file(Gfid::root(), "file", "content");
   start();
-  SimProcess process(world.west.clock(), world.west.random(), world.west.disk(), world.west.transport());
+  SimProcess process(world.west.clock(), world.west.random(), world.west.disks(), world.west.transport());
   RpcClientOptions options;
   options.endpoints = {Endpoint::unix_socket("/run/polder/data.sock")};
   options.volume = kSimVolume;
@@ -122,7 +122,7 @@ Task<Result<georep::StreamFrame>> knock(SimWorld& world, georep::Relation relati
   identity->certificate_pem = relation.certificate_pem;
   identity->key_pem = relation.key_pem;
   identity->trusted_ca_pem = relation.peer_ca_pem;
-  SimProcess process(world.east.clock(), world.east.random(), world.east.disk(), world.east.transport());
+  SimProcess process(world.east.clock(), world.east.random(), world.east.disks(), world.east.transport());
   CO_TRY(auto endpoint, Endpoint::parse(relation.peer_addresses.front()));
   CO_TRY(auto socket, co_await process.transport->connect(endpoint, georep::kGeorepProtocol, identity));
   georep::GeorepStream stream(*process.seams, std::move(socket));

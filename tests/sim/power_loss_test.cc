@@ -55,7 +55,7 @@ TEST_F(PowerLossUnderAMount, AKilledDaemonHasLostNothing) {
 TEST_F(PowerLossUnderAMount, NorOneThatWasStoppedInOrder) {
   const auto file = client.file(Gfid::root(), "file", "bytes");
   world.east.shut_down();
-  world.east.disk().crash(5);
+  world.east.disks().crash(5);
   world.east.boot();
   EXPECT_EQ(fsync(file), 0);
 }

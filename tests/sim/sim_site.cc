@@ -2,6 +2,7 @@
 #include "tests/sim/sim_site.h"
 
 #include "core-volume/admin/admin_client.h"
+#include "tests/support/sim_workers.h"
 
 namespace polder {
 
@@ -16,13 +17,24 @@ std::string address_of(const std::string& host) {
 
 }  // namespace
 
-SimSite::SimSite(SimLoop& loop, SimNetwork& network, std::string name, std::uint64_t seed, nanoseconds skew)
+SimSite::SimSite(SimLoop& loop, SimNetwork& network, std::string name, std::uint64_t seed,
+                 SimSiteOptions options)
     : loop_(loop),
       network_(network),
       name_(std::move(name)),
-      clock_(loop.clock(), skew),
-      disk_(&clock_),
+      options_(options),
+      actor_(options.trace ? options.trace->actor(name_) : 0),
+      clock_(loop.clock(), options.skew),
+      disks_(&clock_),
       random_(make_seeded_random(seed)) {
+  auto trace = [&](SimDisk& disk, const std::string& name) {
+    if (options_.trace) disk.trace(*options_.trace, options_.trace->actor(name_ + ":" + name));
+  };
+  trace(node_disk(), "/");
+  for (std::uint32_t brick = 0; brick < options_.bricks; ++brick) {
+    const auto name = fmt::format("brick{}", brick);
+    trace(disks_.add(name), name);
+  }
   boot();
 }
 
@@ -33,13 +45,17 @@ SimSite::~SimSite() {
 void SimSite::found_cluster() {
   must(loop_.run_until_done(daemon_->init_cluster(
       {.name = name_, .node = name_, .listen = address_of(name_), .addresses = {address_of(name_)}})));
-  call("POST", "/v1/volumes",
-       {{"name", kSimVolume}, {"bricks", json::array{name_ + ":/bricks/data"}}, {"force", true}});
+  json::array bricks;
+  for (std::uint32_t brick = 0; brick < options_.bricks; ++brick)
+    bricks.emplace_back(fmt::format("{}:/brick{}/data", name_, brick));
+  call("POST", "/v1/volumes", {{"name", kSimVolume}, {"bricks", std::move(bricks)}, {"force", true}});
   call("POST", "/v1/volumes/data/start");
 }
 
 void SimSite::boot() {
-  process_ = std::make_unique<SimProcess>(clock_, *random_, disk_, transport());
+  auto workers = std::make_unique<SimWorkers>(loop_.clock(), loop_.executor(), *random_, SimWorkersOptions(),
+                                              options_.trace, actor_);
+  process_ = std::make_unique<SimProcess>(clock_, *random_, disks_, transport(), std::move(workers));
   daemon_ = std::make_unique<Daemon>(*process_->seams, loop_.executor(), kOptions);
   must(loop_.run_until_done(daemon_->start()));
 }
@@ -52,18 +68,18 @@ void SimSite::shut_down() {
 
 void SimSite::end_process() {
   network_.kill_processes(name_);
-  disk_.freeze();
+  disks_.freeze();
   shut_down();
 }
 
 void SimSite::kill() {
   end_process();
-  disk_.kill();
+  disks_.kill();
 }
 
 void SimSite::lose_power(std::uint64_t seed) {
   end_process();
-  disk_.crash(seed);
+  disks_.crash(seed);
 }
 
 Result<json::value> SimSite::try_call(std::string method, std::string path, json::object body) {
@@ -77,18 +93,23 @@ json::object SimSite::call(std::string method, std::string path, json::object bo
   return must(json::as_object(must(try_call(std::move(method), std::move(path), std::move(body)))));
 }
 
-Brick& SimSite::brick() {
+SimDisk& SimSite::any_disk(Random& random) {
+  const auto chosen = static_cast<std::uint32_t>(random.below(options_.bricks + 1));
+  return chosen == options_.bricks ? node_disk() : brick_disk(chosen);
+}
+
+VolumeStack& SimSite::stack() {
   auto running = daemon_->node().volumes.running(kSimVolume);
   if (!running) {
     throw std::runtime_error(
         fmt::format("the volume of {} does not run: {}", name_, daemon_->node().volumes.failure(kSimVolume)));
   }
-  return running->stack->root_brick();
+  return *running->stack;
 }
 
 std::vector<std::string> SimSite::dump() {
-  BorrowedStack stack(loop_, brick().top());
-  return Client(stack, 0).dump();
+  BorrowedStack inside(loop_, stack().top());
+  return Client(inside, 0).dump();
 }
 
 void BorrowedStack::run(std::vector<Task<void>> tasks) {

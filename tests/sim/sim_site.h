@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// SimSite: one machine with one whole polderd on it, and one volume, "data". The machine's disk outlives the
-// daemon, which is started, stopped, killed and cut from power as a test likes.
+// SimSite: one machine with one whole polderd on it, and one volume, "data", whose bricks are on disks of
+// their own: "brick0", …; the daemon's state is on another one. The disks outlive the daemon, which is
+// started, stopped, killed and cut from power as a test likes.
 #pragma once
 #include <memory>
 #include <string>
@@ -12,31 +13,39 @@
 #include "base/workers.h"
 #include "core-volume/layer/conformance/client.h"
 #include "tests/support/loop.h"
-#include "tests/support/sim_disk.h"
+#include "tests/support/sim_disks.h"
 #include "tests/support/sim_transport.h"
+#include "tests/support/trace.h"
 #include "tools/polderd/daemon.h"
 
 namespace polder {
 
 inline constexpr const char* kSimVolume = "data";
+inline constexpr const char* kSimDataSocket = "/run/polder/data.sock";
 
 /// What one process on a machine has of the world.
 struct SimProcess {
-  SimProcess(Clock& clock, Random& random, Disk& disk, std::unique_ptr<Transport> own_transport)
-      : transport(std::move(own_transport)), hlc(clock) {
+  SimProcess(Clock& clock, Random& random, Disk& disk, std::unique_ptr<Transport> own_transport,
+             std::unique_ptr<Workers> own_workers = make_inline_workers())
+      : transport(std::move(own_transport)), workers(std::move(own_workers)), hlc(clock) {
     seams = std::make_unique<Seams>(Seams{clock, random, disk, *transport, *workers, hlc});
   }
 
   std::unique_ptr<Transport> transport;
-  std::unique_ptr<Workers> workers = make_inline_workers();
+  std::unique_ptr<Workers> workers;
   HlcClock hlc;
   std::unique_ptr<Seams> seams;
 };
 
+struct SimSiteOptions {
+  std::uint32_t bricks = 1;
+  nanoseconds skew{};      // of this machine's wall clock
+  Trace* trace = nullptr;  // outlives the site
+};
+
 class SimSite {
  public:
-  /// `skew`: of this machine's wall clock.
-  SimSite(SimLoop& loop, SimNetwork& network, std::string name, std::uint64_t seed, nanoseconds skew);
+  SimSite(SimLoop& loop, SimNetwork& network, std::string name, std::uint64_t seed, SimSiteOptions options);
   ~SimSite();
   SimSite(const SimSite&) = delete;
 
@@ -58,7 +67,8 @@ class SimSite {
   Result<json::value> try_call(std::string method, std::string path, json::object body = {});
 
   Daemon& daemon() { return *daemon_; }
-  Brick& brick();
+  VolumeStack& stack();
+  Brick& brick() { return stack().root_brick(); }
   /// The whole volume as text, read inside of the brick: Client::dump().
   std::vector<std::string> dump();
 
@@ -66,7 +76,11 @@ class SimSite {
   const std::string& name() const { return name_; }
   Clock& clock() { return clock_; }
   Random& random() { return *random_; }
-  SimDisk& disk() { return disk_; }
+  SimDisks& disks() { return disks_; }
+  SimDisk& brick_disk(std::uint32_t brick = 0) { return disks_.at(fmt::format("brick{}", brick)); }
+  SimDisk& node_disk() { return disks_.root(); }
+  /// Of a brick, or of the node.
+  SimDisk& any_disk(Random& random);
   std::unique_ptr<Transport> transport() { return network_.transport(name_); }
 
  private:
@@ -76,8 +90,10 @@ class SimSite {
   SimLoop& loop_;
   SimNetwork& network_;
   const std::string name_;
+  const SimSiteOptions options_;
+  const std::size_t actor_;  // in the trace
   SkewedClock clock_;
-  SimDisk disk_;
+  SimDisks disks_;
   std::unique_ptr<Random> random_;
   std::unique_ptr<SimProcess> process_;
   std::unique_ptr<Daemon> daemon_;

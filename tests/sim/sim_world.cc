@@ -23,7 +23,7 @@ bool is_content(const Record& record) {
 
 RpcClientOptions mount_options() {
   RpcClientOptions options;
-  options.endpoints = {Endpoint::unix_socket("/run/polder/data.sock")};
+  options.endpoints = {Endpoint::unix_socket(kSimDataSocket)};
   options.volume = kSimVolume;
   options.client_name = "the simulated mount";
   return options;
@@ -57,11 +57,13 @@ void for_each_seed(std::uint64_t first, int count, const std::function<void(std:
 }
 
 SimWorld::SimWorld(std::uint64_t seed)
-    : network(loop.clock(), seed),
+    : openssl(seed),
+      trace(loop.clock()),
+      network(loop.clock(), seed, &trace),
       random(make_seeded_random(seed)),
-      east(loop, network, "east", random->next(), nanoseconds(random->below(1'000'000'000))),
-      west(loop, network, "west", random->next(), nanoseconds(random->below(1'000'000'000))),
-      mount_process_(east.clock(), *random, east.disk(), east.transport()),
+      east(loop, network, "east", random->next(), {.skew = some(1s), .trace = &trace}),
+      west(loop, network, "west", random->next(), {.skew = some(1s), .trace = &trace}),
+      mount_process_(east.clock(), *random, east.disks(), east.transport()),
       mount(*mount_process_.seams, loop.executor(), mount_options()) {
   east.found_cluster();
   west.found_cluster();

@@ -10,6 +10,7 @@
 #include "base/concurrency.h"
 #include "core-volume/rpc/client.h"
 #include "tests/sim/sim_site.h"
+#include "tests/support/seeded_openssl.h"
 
 namespace polder {
 
@@ -36,7 +37,13 @@ struct SimWorld {
   /// it was.
   bool expect_prefix();
 
+  nanoseconds some(nanoseconds most) {
+    return nanoseconds(random->below(static_cast<std::uint64_t>(most.count())));
+  }
+
+  SeededOpenssl openssl;
   SimLoop loop;
+  Trace trace;
   SimNetwork network;
   std::unique_ptr<Random> random;
   SimSite east, west;

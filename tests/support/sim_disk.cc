@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "tests/support/sim_disk_state.h"
+#include "tests/support/trace.h"
 
 namespace polder {
 
@@ -44,8 +45,8 @@ void SimDisk::fail_nth(std::uint64_t n, int code, bool sticky) {
   state_->frozen = false;
 }
 
-void SimDisk::freeze() {
-  fail_nth(1, EIO, true);
+void SimDisk::freeze_at(std::uint64_t n) {
+  fail_nth(n, EIO, true);
   std::lock_guard lock(mutex_);
   state_->frozen = true;
 }
@@ -61,6 +62,11 @@ bool SimDisk::fault_fired() const {
   return state_->fired;
 }
 
+std::uint64_t SimDisk::boots() const {
+  std::lock_guard lock(mutex_);
+  return state_->boots;
+}
+
 std::uint64_t SimDisk::calls() const {
   std::lock_guard lock(mutex_);
   return state_->calls;
@@ -69,6 +75,12 @@ std::uint64_t SimDisk::calls() const {
 void SimDisk::set_capacity(std::uint64_t bytes) {
   std::lock_guard lock(mutex_);
   state_->capacity_pages = (bytes + SparseData::kPageBytes - 1) / SparseData::kPageBytes;
+}
+
+void SimDisk::trace(Trace& trace, std::size_t actor) {
+  std::lock_guard lock(mutex_);
+  state_->trace = &trace;
+  state_->actor = actor;
 }
 
 void SimDisk::on_syncfs(std::function<void()> listener) {
@@ -86,8 +98,13 @@ void SimDisk::set_reflink(bool supported) {
   state_->reflink = supported;
 }
 
-Result<void> SimDisk::State::count_call() {
+/// `function`: "virtual polder::Result<void> polder::SimDisk::fsync(int)".
+Result<void> SimDisk::State::count_call(std::string_view function) {
   ++calls;
+  if (trace) {
+    function = function.substr(0, function.rfind('('));
+    trace->add(actor, function.substr(function.rfind(':') + 1), calls);
+  }
   if (fail_at == 0 || calls < fail_at || (calls > fail_at && !fail_sticky)) return {};
   fired = true;
   return Error(fail_code);

@@ -20,6 +20,7 @@
 namespace polder {
 
 class Clock;
+class Trace;
 
 class SimDisk final : public Disk {
  public:
@@ -35,7 +36,9 @@ class SimDisk final : public Disk {
   /// Power loss: also loses what was not synced, as `seed` chooses; new boot id.
   void crash(std::uint64_t seed);
   /// Every call fails with EIO until kill(), crash() or heal().
-  void freeze();
+  void freeze() { freeze_at(1); }
+  /// The same from the n-th call on: where the process is to die.
+  void freeze_at(std::uint64_t n);
 
   // Faults.
 
@@ -45,12 +48,16 @@ class SimDisk final : public Disk {
   void heal();
   /// True once the call named by fail_nth was made.
   bool fault_fired() const;
+  /// Power losses so far, and 1.
+  std::uint64_t boots() const;
   /// Calls so far: for loops over fail_nth.
   std::uint64_t calls() const;
   /// Room for file contents; 0 means without limit. ENOSPC past it.
   void set_capacity(std::uint64_t bytes);
   /// Whether clone_range works; when not, EOPNOTSUPP. It does by default.
   void set_reflink(bool supported);
+  /// Each call goes into it, as one of `actor`.
+  void trace(Trace& trace, std::size_t actor);
   /// Called at the beginning of each syncfs, on its thread. Must not use the disk.
   void on_syncfs(std::function<void()> listener);
   /// Whether it is open here; numbers of different disks differ.

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <map>
 #include <optional>
+#include <source_location>
 #include <string>
 #include <vector>
 
@@ -41,7 +42,7 @@ struct SimDisk::State {
   SimMeta& meta(Inode inode) { return tree.node(inode).meta; }
 
   // Faults.
-  Result<void> count_call();
+  Result<void> count_call(std::string_view function);
   bool has_room() const;
 
   // Open files.
@@ -103,6 +104,8 @@ struct SimDisk::State {
   std::uint64_t capacity_pages = 0;
   bool reflink = true;
   std::function<void()> on_syncfs;
+  Trace* trace = nullptr;
+  std::size_t actor = 0;  // in the trace
 
  private:
   Result<SimPlace> walk(Inode start, const std::string& path, bool follow);
@@ -112,7 +115,8 @@ struct SimDisk::State {
 
 /// Locks the disk, counts the call, and knows whether it fails: `TRY(call.allowed)` first.
 struct SimDisk::Call {
-  explicit Call(SimDisk& disk) : lock(disk.mutex_), state(*disk.state_), allowed(state.count_call()) {}
+  explicit Call(SimDisk& disk, std::source_location where = std::source_location::current())
+      : lock(disk.mutex_), state(*disk.state_), allowed(state.count_call(where.function_name())) {}
   std::lock_guard<std::mutex> lock;
   State& state;
   Result<void> allowed;

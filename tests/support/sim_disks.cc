@@ -5,7 +5,7 @@ namespace polder {
 
 SimDisk& SimDisks::add(const std::string& name) {
   auto& disk = disks_[name];
-  disk = std::make_unique<SimDisk>();
+  disk = std::make_unique<SimDisk>(clock_);
   if (!disk->mkdir(kNoDir, "/" + name, 0700)) std::abort();
   return *disk;
 }
@@ -18,11 +18,15 @@ void SimDisks::kill() {
   for (auto& [name, disk] : disks_) disk->kill();
 }
 
+void SimDisks::crash(std::uint64_t seed) {
+  for (auto& [name, disk] : disks_) disk->crash(seed++);
+}
+
 /// The disk of an absolute path's first component, or that of an open file or directory.
 Result<SimDisk*> SimDisks::disk_of(int dir, const std::string& path) {
   if (path.starts_with('/')) {
     auto found = disks_.find(path.substr(1, path.find('/', 1) - 1));
-    return found == disks_.end() ? Result<SimDisk*>(Error(ENOENT)) : found->second.get();
+    return found == disks_.end() ? &root() : found->second.get();
   }
   for (const auto& [name, disk] : disks_)
     if (disk->is_own(dir)) return disk.get();
@@ -223,8 +227,11 @@ Result<void> SimDisks::lock_exclusive(int fd) {
   return disk->lock_exclusive(fd);
 }
 
+/// Another one when any of the disks has lost power.
 Result<std::string> SimDisks::boot_id() {
-  return disks_.begin()->second->boot_id();
+  std::string all = "boots";
+  for (const auto& [name, disk] : disks_) all += " " + std::to_string(disk->boots());
+  return all;
 }
 
 }  // namespace polder

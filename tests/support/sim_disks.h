@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// SimDisks: several SimDisks as one machine has them: `/NAME/...` is on the disk that was added as NAME. Each
-// fails, fills up and loses power for itself. What is open tells its disk; two disks in one call: EXDEV.
+// SimDisks: several SimDisks as one machine has them: `/NAME/...` is on the disk that was added as NAME, all
+// else on root(). Each fails, fills up and loses power for itself. What is open tells its disk; two disks in
+// one call: EXDEV.
 #pragma once
 #include <map>
 #include <memory>
@@ -12,12 +13,19 @@ namespace polder {
 
 class SimDisks final : public Disk {
  public:
-  /// With its directory `/name`. Without a clock, as SimDisk.
+  /// Without a clock, as SimDisk.
+  explicit SimDisks(const Clock* clock = nullptr) : clock_(clock) {
+    disks_[""] = std::make_unique<SimDisk>(clock);
+  }
+  SimDisk& root() { return at(""); }
+  /// With its directory `/name`.
   SimDisk& add(const std::string& name);
   SimDisk& at(const std::string& name) { return *disks_.at(name); }
   /// All at once.
   void freeze();
   void kill();
+  /// Each disk loses what it likes.
+  void crash(std::uint64_t seed);
 
   Result<DiskFile> open(int dir, const std::string& path, int flags, mode_t mode) override;
   Result<std::size_t> pread(int fd, Bytes out, std::uint64_t offset) override;
@@ -66,7 +74,8 @@ class SimDisks final : public Disk {
   void close(int) override {}
   Result<SimDisk*> disk_of(int dir, const std::string& path = {});
 
-  std::map<std::string, std::unique_ptr<SimDisk>> disks_;
+  const Clock* const clock_;
+  std::map<std::string, std::unique_ptr<SimDisk>> disks_;  // the root's is ""
 };
 
 }  // namespace polder

@@ -7,6 +7,7 @@
 #include "base/concurrency_impl.h"
 #include "base/random.h"
 #include "base/tls.h"
+#include "tests/support/trace.h"
 
 namespace polder {
 
@@ -66,7 +67,8 @@ struct Accepting {
 }  // namespace
 
 struct SimNetwork::State {
-  State(SimClock& sim_clock, std::uint64_t seed) : clock(sim_clock), random(make_seeded_random(seed)) {}
+  State(SimClock& sim_clock, std::uint64_t seed, Trace* world_trace)
+      : clock(sim_clock), random(make_seeded_random(seed)), trace(world_trace) {}
 
   SimClock& clock;
   std::unique_ptr<Random> random;
@@ -78,6 +80,16 @@ struct SimNetwork::State {
   std::map<std::string, std::weak_ptr<Accepting>> listeners;
   Event path_changed;
   std::uint16_t next_port = 40000;
+  Trace* const trace;
+  std::map<std::string, std::size_t> actors;  // in the trace, by host
+
+  void arrived(const std::string& from, const std::string& to, std::size_t bytes) {
+    carried[{from, to}] += bytes;
+    if (!trace) return;
+    auto known = actors.find(to);
+    if (known == actors.end()) known = actors.emplace(to, trace->actor(to)).first;
+    trace->add(known->second, "bytes arrived", bytes);
+  }
 
   nanoseconds delay() {
     auto spread = static_cast<std::uint64_t>((most_delay - least_delay).count());
@@ -177,7 +189,7 @@ class SimStream final : public Stream {
     std::copy_n(first.begin() + static_cast<std::ptrdiff_t>(in.taken), count, out.begin());
     in.taken += count;
     in.buffered -= count;
-    network.carried[{connection.hosts[1 - side], connection.hosts[side]}] += count;
+    network.arrived(connection.hosts[1 - side], connection.hosts[side], count);
     if (in.taken == first.size()) {
       in.chunks.pop_front();
       in.taken = 0;
@@ -358,7 +370,8 @@ class SimTransport final : public Transport {
 
 }  // namespace
 
-SimNetwork::SimNetwork(SimClock& clock, std::uint64_t seed) : state_(std::make_shared<State>(clock, seed)) {}
+SimNetwork::SimNetwork(SimClock& clock, std::uint64_t seed, Trace* trace)
+    : state_(std::make_shared<State>(clock, seed, trace)) {}
 SimNetwork::~SimNetwork() = default;
 
 std::unique_ptr<Transport> SimNetwork::transport(const std::string& host) {

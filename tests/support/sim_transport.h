@@ -12,6 +12,8 @@
 
 namespace polder {
 
+class Trace;
+
 class SimNetwork {
  public:
   /// A connection whose path is blocked for so long breaks, as keepalive and TCP_USER_TIMEOUT do it.
@@ -19,7 +21,8 @@ class SimNetwork {
   /// Bytes under way or unread in one direction before the writer waits.
   static constexpr std::size_t kWindow_bytes = 256 << 10;
 
-  SimNetwork(SimClock& clock, std::uint64_t seed);
+  /// What arrives goes into `trace`, if that is not null; it outlives all that uses the network.
+  SimNetwork(SimClock& clock, std::uint64_t seed, Trace* trace = nullptr);
   ~SimNetwork();
 
   /// The transport of the processes on `host`. Unix sockets reach only the same host, without delay, with
