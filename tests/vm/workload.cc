@@ -24,11 +24,12 @@ VolumeClient::VolumeClient(std::size_t number, std::uint64_t seed, Clients& all,
 }
 
 Task<void> VolumeClient::act(FileOps& ops, int steps) {
-  for (int i = 0; i < steps; ++i) {
+  for (int i = 0; i < steps && !all_.stop; ++i) {
     history_.begin(number_);
     auto outcome = co_await one(ops);
     history_.end(number_);
-    if (!outcome && !is_usual(outcome.error().code())) all_.unexpected.push_back(outcome.error().message());
+    if (outcome || (all_.power_lost && outcome.failed_with(EIO))) continue;
+    if (!is_usual(outcome.error().code())) all_.unexpected.push_back(outcome.error().message());
   }
 }
 
@@ -79,14 +80,22 @@ Task<Result<void>> VolumeClient::one(FileOps& ops) {
 
 Task<Result<void>> VolumeClient::create(FileOps& ops, EntryName name) {
   if (names_.contains(name)) co_return Result<void>();
-  CO_TRY(auto opened, co_await ops.create(next(), name.parent, name.name, {.mode = 0640}, O_RDWR | O_EXCL));
-  const auto gfid = opened.attr.gfid;
+  auto opened = co_await ops.create(next(), name.parent, name.name, {.mode = 0640}, O_RDWR | O_EXCL);
+  if (!may_be_done(opened)) co_return opened.error();
+  FileAttr attr;
+  if (opened) {
+    attr = opened->attr;
+  } else {
+    CO_TRY(attr, co_await ops.lookup(next(), name.parent, name.name));
+  }
+  const auto gfid = attr.gfid;
   names_[name] = {gfid, false};
-  files_[gfid] = {.content = "", .mode = opened.attr.mode & 07777, .xattr = ""};
+  files_[gfid] = {.content = "", .mode = attr.mode & 07777, .xattr = ""};
   all_.files.push_back(gfid);
   history_.names(number_, name, gfid);
   history_.changes(number_, gfid, files_[gfid]);
-  co_return co_await ops.release(ctx_, gfid, opened.handle);
+  if (opened) co_return co_await ops.release(ctx_, gfid, opened->handle);
+  co_return Result<void>();
 }
 
 Task<Result<void>> VolumeClient::write(FileOps& ops) {
@@ -134,10 +143,13 @@ Task<Result<void>> VolumeClient::set_attributes(FileOps& ops) {
 Task<Result<void>> VolumeClient::mkdir(FileOps& ops) {
   auto name = any_name();
   if (names_.contains(name)) co_return Result<void>();
-  CO_TRY(auto made, co_await ops.mkdir(next(), name.parent, name.name, {.mode = 0755}));
-  names_[name] = {made.gfid, true};
-  all_.directories.push_back(made.gfid);
-  history_.names(number_, name, made.gfid);
+  auto made = co_await ops.mkdir(next(), name.parent, name.name, {.mode = 0755});
+  if (!may_be_done(made)) co_return made.error();
+  if (!made) made = co_await ops.lookup(next(), name.parent, name.name);
+  if (!made) co_return made.error();
+  names_[name] = {made->gfid, true};
+  all_.directories.push_back(made->gfid);
+  history_.names(number_, name, made->gfid);
   co_return Result<void>();
 }
 
@@ -146,10 +158,12 @@ Task<Result<void>> VolumeClient::remove(FileOps& ops, bool directory) {
   if (own == names_.end()) co_return Result<void>();
   const auto name = own->first;
   if (directory) {
-    CO_TRY(co_await ops.rmdir(next(), name.parent, name.name));
+    auto removed = co_await ops.rmdir(next(), name.parent, name.name);
+    if (!may_be_done(removed)) co_return removed;
     std::erase(all_.directories, own->second.gfid);
   } else {
-    CO_TRY(co_await ops.unlink(next(), name.parent, name.name));
+    auto removed = co_await ops.unlink(next(), name.parent, name.name);
+    if (!may_be_done(removed)) co_return removed;
   }
   history_.names(number_, name, {});
   history_.removes(number_, own->second.gfid);
@@ -181,7 +195,8 @@ Task<Result<void>> VolumeClient::rename(FileOps& ops, EntryName from, EntryName 
   auto there = names_.find(to);
   // Two names of one file: rename(2) does nothing.
   const bool same = there != names_.end() && there->second.gfid == moved.gfid;
-  CO_TRY(co_await ops.rename(next(), from.parent, from.name, to.parent, to.name, 0));
+  auto renamed = co_await ops.rename(next(), from.parent, from.name, to.parent, to.name, 0);
+  if (!may_be_done(renamed)) co_return renamed;
   if (same) co_return Result<void>();
   if (there != names_.end()) history_.removes(number_, there->second.gfid);
   history_.names(number_, from, {});
@@ -210,7 +225,8 @@ Task<Result<void>> VolumeClient::link(FileOps& ops) {
   auto name = any_name();
   if (names_.contains(name) || all_.files.empty()) co_return Result<void>();
   const auto gfid = all_.files[below(all_.files.size())];
-  CO_TRY(co_await ops.link(next(), gfid, name.parent, name.name));
+  auto linked = co_await ops.link(next(), gfid, name.parent, name.name);
+  if (!may_be_done(linked)) co_return linked.error();
   names_[name] = {gfid, false};
   history_.names(number_, name, gfid);
   co_return Result<void>();

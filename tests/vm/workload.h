@@ -18,6 +18,10 @@ struct Clients {
   std::vector<Gfid> directories{Gfid::root()};  // that exist or existed
   std::vector<Gfid> files;                      // likewise
   std::vector<std::string> unexpected;
+  bool stop = false;  // each client ends with the step it is at
+  /// An fsync may say EIO, and who was under way then may be told that somebody was faster: itself, in a
+  /// request that it had to send again (coherence.md, P2).
+  bool power_lost = false;
 };
 
 class VolumeClient {
@@ -44,6 +48,11 @@ class VolumeClient {
   Names::iterator any(bool directory);
   OpContext& next();
 
+  /// Whether it has been done, or perhaps has: see Clients::power_lost.
+  template <typename T>
+  bool may_be_done(const Result<T>& outcome) const {
+    return outcome || (all_.power_lost && (outcome.failed_with(ENOENT) || outcome.failed_with(EEXIST)));
+  }
   Task<Result<void>> one(FileOps& ops);
   Task<Result<void>> create(FileOps& ops, EntryName name);
   Task<Result<void>> write(FileOps& ops);

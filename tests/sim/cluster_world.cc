@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "tests/sim/cluster_world.h"
+
+#include "core-volume/admin/join.h"
+#include "core-volume/graph/volume_check.h"
+
+namespace polder {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+}  // namespace
+
+SimMount::SimMount(SimLoop& loop, SimNetwork& network, SimSite& site, std::string name, std::uint64_t seed,
+                   nanoseconds skew)
+    : loop_(loop),
+      name_(std::move(name)),
+      clock_(loop.clock(), skew),
+      random_(make_seeded_random(seed)),
+      disk_(&clock_),
+      process_(clock_, *random_, disk_, network.transport(name_)) {
+  auto made = site.call("POST", "/v1/cluster/token", {{"role", "client"}, {"volume", kSimVolume}});
+  auto token = must(JoinToken::parse(std::string(made.at("token").as_string())));
+  auto membership = must(loop.run_until_done(join_cluster(*process_.seams, std::move(token), name_)));
+  RpcClientOptions options;
+  for (const auto& address : membership.addresses)
+    options.endpoints.push_back(must(Endpoint::parse(address)));
+  options.identity = membership.identity();
+  options.volume = kSimVolume;
+  options.client_name = name_;
+  client_ = std::make_unique<RpcClient>(*process_.seams, loop.executor(), std::move(options));
+  must(loop.run_until_done(client_->start()));
+  cache_ = std::make_unique<CacheLayer>(*client_, *client_);
+}
+
+SimMount::~SimMount() {
+  loop_.run_until_done(client_->stop());
+}
+
+ClusterWorld::ClusterWorld(std::uint64_t seed, ClusterOptions options)
+    : openssl(seed),
+      trace(loop.clock()),
+      network(loop.clock(), seed, &trace),
+      random(make_seeded_random(seed)),
+      site(loop, network, "site", random->next(),
+           {.bricks = options.bricks, .skew = some(1s), .trace = &trace}) {
+  site.found_cluster();
+  if (options.bricks > 1) {
+    site.call("POST", "/v1/volumes/data/options",
+              {{"key", "distribute.spread"}, {"value", std::string(to_string(options.spread))}});
+  }
+  for (std::size_t i = 0; i < options.mounts; ++i)
+    mounts.push_back(std::make_unique<SimMount>(loop, network, site, fmt::format("client{}", i),
+                                                random->next(), some(1s)));
+}
+
+std::vector<std::string> ClusterWorld::problems() {
+  const auto at_rest = [&] {
+    for (const auto& [set, brick] : site.stack().bricks())
+      if (brick->ordering().open_transactions() != 0 || !must(brick->store().orphans()).empty()) return false;
+    return true;
+  };
+  for (int i = 0; i < 140 && !at_rest(); ++i) loop.run_for(1s);  // files without a name stay for a minute
+  std::vector<std::string> found;
+  if (!at_rest()) found.push_back("transactions or files without a name are left");
+  std::map<std::uint32_t, Store*> stores;
+  for (const auto& [set, brick] : site.stack().bricks()) {
+    stores[set] = &brick->store();
+    const auto log = must(brick->journal().verify());
+    if (!log.damage.empty()) found.push_back("log: " + log.damage.front().what);
+  }
+  std::ranges::move(volume_problems(stores, site.stack().placement()), std::back_inserter(found));
+  return found;
+}
+
+}  // namespace polder
