@@ -7,8 +7,8 @@
 #include "base/concurrency.h"
 #include "tests/sim/cluster_world.h"
 #include "tests/sim/sim_world.h"
-#include "tests/vm/look.h"
-#include "tests/vm/workload.h"
+#include "tests/workload/look.h"
+#include "tests/workload/volume_client.h"
 
 namespace polder {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "core-volume/layer/conformance/conformance.h"
 #include "tests/sim/sim_world.h"
-#include "tests/sim/workload.h"
+#include "tests/workload/application.h"
 
 namespace polder {
 
@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 /// One run: a volume with something in it, a session, and an application that goes on.
 class Scenario {
  public:
-  Scenario(std::uint64_t seed, WorkloadOptions options)
+  Scenario(std::uint64_t seed, ApplicationOptions options)
       : world(seed),
         random(make_seeded_random(seed ^ 0x6a09e667f3bcc909)),
         application(world.mount, world.loop.clock(), *random, options) {
@@ -72,7 +72,7 @@ class Scenario {
 
   SimWorld world;
   std::unique_ptr<Random> random;
-  Workload application;
+  Application application;
 };
 
 TEST(GeorepFaults, TheSecondaryBecomesThePrimary) {

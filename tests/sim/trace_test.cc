@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/sim/sim_world.h"
-#include "tests/sim/workload.h"
+#include "tests/workload/application.h"
 
 namespace polder {
 namespace {
@@ -19,7 +19,7 @@ Run run(std::uint64_t seed) {
   log_only_what_was_asked_for();
   SimWorld world(seed);
   auto random = make_seeded_random(seed);
-  Workload application(world.mount, world.loop.clock(), *random, {.max_write_bytes = 50'000});
+  Application application(world.mount, world.loop.clock(), *random, {.max_write_bytes = 50'000});
   world.loop.run_until_done(application.run(30));
   world.pair();
   world.start_session();

@@ -3,8 +3,8 @@
 
 #include "base/coro.h"
 #include "core-volume/graph/volume_check.h"
-#include "tests/vm/look.h"
 #include "tests/vm/story.h"
+#include "tests/workload/look.h"
 
 namespace polder {
 namespace {

@@ -12,7 +12,7 @@
 #include "base/workers.h"
 #include "core-volume/graph/volume_stack.h"
 #include "tests/support/loop.h"
-#include "tests/vm/history.h"
+#include "tests/workload/history.h"
 
 namespace polder {
 

@@ -21,7 +21,7 @@
 #include "tests/vm/guest_volume.h"
 #include "tests/vm/lossy_disk.h"
 #include "tests/vm/story.h"
-#include "tests/vm/workload.h"
+#include "tests/workload/volume_client.h"
 
 namespace polder {
 namespace {

@@ -9,9 +9,9 @@
 #include "core-volume/graph/volume_stack_test_support.h"
 #include "core-volume/layer/conformance/conformance.h"
 #include "tests/support/seeds.h"
-#include "tests/vm/look.h"
 #include "tests/vm/story.h"
-#include "tests/vm/workload.h"
+#include "tests/workload/look.h"
+#include "tests/workload/volume_client.h"
 
 namespace polder {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The check finds what it is for: each kind of loss is planted once.
-#include "tests/vm/history.h"
+#include "tests/workload/history.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

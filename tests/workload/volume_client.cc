@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "tests/vm/workload.h"
+#include "tests/workload/volume_client.h"
 
 #include <fcntl.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Workload: one application that changes a volume at random, as a function of its seed: every kind of change,
+// Application: one program that changes a volume at random, as a function of its seed: every kind of change,
 // on few names, so that they meet. An error that no application may see is kept as failure().
 #pragma once
 #include <string>
@@ -11,14 +11,14 @@
 
 namespace polder {
 
-struct WorkloadOptions {
+struct ApplicationOptions {
   std::uint32_t max_write_bytes = 4096;               // up to 4096 travel in the log
   nanoseconds pause = std::chrono::milliseconds(10);  // between two operations, on average
 };
 
-class Workload {
+class Application {
  public:
-  Workload(FileOps& ops, Clock& clock, Random& random, WorkloadOptions options = {});
+  Application(FileOps& ops, Clock& clock, Random& random, ApplicationOptions options = {});
 
   /// So many operations; many of them fail, since names are taken, missing or of the wrong type.
   Task<void> run(int operations);
@@ -46,7 +46,7 @@ class Workload {
   FileOps& ops_;
   Clock& clock_;
   Random& random_;
-  const WorkloadOptions options_;
+  const ApplicationOptions options_;
   std::vector<Gfid> directories_{Gfid::root()};
   OpContext context_;
   int changes_ = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "tests/vm/history.h"
+#include "tests/workload/history.h"
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "tests/vm/look.h"
+#include "tests/workload/look.h"
 
 #include "base/coro.h"
 

@@ -2,7 +2,7 @@
 // look: a whole volume, as its users see it.
 #pragma once
 #include "core-volume/layer/file_ops.h"
-#include "tests/vm/history.h"
+#include "tests/workload/history.h"
 
 namespace polder {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Workload: several clients that change a volume at random, each its own names and files in directories that
-// are everybody's. What they do and what is acknowledged goes into a History.
+// VolumeClient: one of several clients that change a volume at random, each its own names and files in
+// directories that are everybody's. What they do and what is acknowledged goes into a History.
 #pragma once
 #include <functional>
 #include <memory>
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core-volume/layer/file_ops.h"
-#include "tests/vm/history.h"
+#include "tests/workload/history.h"
 
 namespace polder {
 

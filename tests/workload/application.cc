@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "tests/sim/workload.h"
+#include "tests/workload/application.h"
 
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -19,21 +19,21 @@ constexpr std::array kExpected = {ENOENT, EEXIST,  ENOTEMPTY, EISDIR,     ENOTDI
 
 }  // namespace
 
-Workload::Workload(FileOps& ops, Clock& clock, Random& random, WorkloadOptions options)
+Application::Application(FileOps& ops, Clock& clock, Random& random, ApplicationOptions options)
     : ops_(ops), clock_(clock), random_(random), options_(options) {
   context_.uid = 1000;
   context_.gid = 100;
 }
 
 template <typename T>
-bool Workload::worked(const Result<T>& result) {
+bool Application::worked(const Result<T>& result) {
   if (result) return true;
   if (!std::ranges::count(kExpected, result.error().code()) && failure_.empty())
     failure_ = result.error().message();
   return false;
 }
 
-Task<void> Workload::run(int operations) {
+Task<void> Application::run(int operations) {
   for (int i = 0; i < operations && failure_.empty(); ++i) {
     co_await step();
     const auto pause = static_cast<std::uint64_t>(2 * options_.pause.count() + 1);
@@ -41,7 +41,7 @@ Task<void> Workload::run(int operations) {
   }
 }
 
-Task<void> Workload::step() {
+Task<void> Application::step() {
   switch (random_.below(10)) {
     case 0:
     case 1:
@@ -68,15 +68,15 @@ Task<void> Workload::step() {
   }
 }
 
-Gfid Workload::directory() {
+Gfid Application::directory() {
   return directories_[random_.below(directories_.size())];
 }
 
-std::string Workload::name() {
+std::string Application::name() {
   return fmt::format("n{}", random_.below(8));
 }
 
-Task<Gfid> Workload::object() {
+Task<Gfid> Application::object() {
   const auto parent = directory();
   const auto wanted = name();
   auto found = co_await ops_.lookup(context_, parent, wanted);
@@ -85,7 +85,7 @@ Task<Gfid> Workload::object() {
   co_return worked(found) ? found->gfid : Gfid{};
 }
 
-std::string Workload::bytes(std::uint64_t length) {
+std::string Application::bytes(std::uint64_t length) {
   // Half of it repeats, so that it compresses; no two writes are alike.
   std::string text = fmt::format("[{} bytes, {:016x}]", length, random_.next());
   while (text.size() < length)
@@ -94,7 +94,7 @@ std::string Workload::bytes(std::uint64_t length) {
   return text;
 }
 
-Task<void> Workload::write_pieces(Opened opened) {
+Task<void> Application::write_pieces(Opened opened) {
   const auto gfid = opened.attr.gfid;
   std::uint64_t offset = 0;
   for (auto pieces = random_.below(3); pieces > 0; --pieces) {
@@ -110,7 +110,7 @@ Task<void> Workload::write_pieces(Opened opened) {
   (void)co_await ops_.release(context_, gfid, opened.handle);
 }
 
-Task<void> Workload::write_new() {
+Task<void> Application::write_new() {
   const auto parent = directory();
   const auto file = name();
   auto opened = co_await ops_.create(context_, parent, file, {.mode = 0644}, O_CREAT | O_RDWR);
@@ -119,14 +119,14 @@ Task<void> Workload::write_new() {
   co_await write_pieces(*opened);
 }
 
-Task<void> Workload::write_old() {
+Task<void> Application::write_old() {
   const auto gfid = co_await object();
   if (gfid.is_nil()) co_return;
   auto opened = co_await ops_.open(context_, gfid, random_.below(4) == 0 ? O_RDWR | O_TRUNC : O_RDWR);
   if (worked(opened)) co_await write_pieces(*opened);
 }
 
-Task<void> Workload::rewrite() {
+Task<void> Application::rewrite() {
   const auto parent = directory();
   const auto file = name();
   auto opened = co_await ops_.create(context_, parent, "new", {.mode = 0600}, O_CREAT | O_RDWR | O_TRUNC);
@@ -135,7 +135,7 @@ Task<void> Workload::rewrite() {
   changes_ += worked(co_await ops_.rename(context_, parent, "new", parent, file, 0));
 }
 
-Task<void> Workload::change_names() {
+Task<void> Application::change_names() {
   const auto from = directory();
   const auto to = directory();
   const auto one = name();
@@ -159,7 +159,7 @@ Task<void> Workload::change_names() {
   }
 }
 
-Task<void> Workload::change_bytes() {
+Task<void> Application::change_bytes() {
   const auto gfid = co_await object();
   if (gfid.is_nil()) co_return;
   const auto offset = random_.below(10'000);
@@ -183,7 +183,7 @@ Task<void> Workload::change_bytes() {
   }
 }
 
-Task<void> Workload::change_attributes() {
+Task<void> Application::change_attributes() {
   const auto gfid = co_await object();
   if (gfid.is_nil()) co_return;
   const auto key = fmt::format("user.k{}", random_.below(3));
@@ -210,7 +210,7 @@ Task<void> Workload::change_attributes() {
   }
 }
 
-Task<void> Workload::make_object() {
+Task<void> Application::make_object() {
   const auto parent = directory();
   const auto made = name();
   switch (random_.below(4)) {
