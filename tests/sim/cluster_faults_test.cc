@@ -16,6 +16,8 @@ namespace {
 using namespace std::chrono_literals;
 using testing::IsEmpty;
 
+constexpr const char* kMayBeLost = "the server has lost power, and perhaps what was written since";
+
 class ClusterRun {
  public:
   explicit ClusterRun(std::uint64_t seed)
@@ -61,7 +63,7 @@ class ClusterRun {
   void fault() {
     ++faults_;
     const auto& machine = any_mount().name();
-    switch (below(8)) {
+    switch (below(9)) {
       case 0:
         world_.network.reset("site", machine);
         break;
@@ -80,15 +82,9 @@ class ClusterRun {
         world_.loop.run_for(world_.some(2s));
         world_.site.boot();
         break;
-      case 4: {
-        auto& disk = world_.site.any_disk(*random_);
-        disk.freeze_at(1 + below(200));
-        // In steps shorter than any way to a client: none may hear of the disk that fails.
-        for (int i = 0; i < 10'000 && !disk.fault_fired(); ++i) world_.loop.run_for(20us);
-        world_.site.kill();  // at a system call of its own
-        world_.site.boot();
+      case 4:
+        kill_at(world_.site.any_disk(*random_), false);
         break;
-      }
       case 5: {
         const auto least = 50us + world_.some(5ms);
         world_.network.set_delay(least, least + world_.some(20ms));
@@ -97,9 +93,27 @@ class ClusterRun {
       case 6:
         any_mount().clock().set_wall_skew(world_.some(1s));
         break;
+      case 7:
+        kill_at(world_.site.any_disk(*random_), true);
+        break;
       default:
         --faults_;
     }
+  }
+
+  /// At a system call of its own. `disk_fails`: that one and all that follow, so that a sync drops what it
+  /// was to make safe, and the disk cannot be told of it. It is well again when the daemon is back.
+  void kill_at(SimDisk& disk, bool disk_fails) {
+    const auto call = 1 + below(200);
+    if (disk_fails) {
+      disk.fail_nth(call, EIO, true);
+    } else {
+      disk.freeze_at(call);
+    }
+    // In steps shorter than any way to a client: none may hear of the disk that fails.
+    for (int i = 0; i < 10'000 && !disk.fault_fired(); ++i) world_.loop.run_for(20us);
+    world_.site.kill();
+    world_.site.boot();
   }
 
   /// In the middle of everything; what is under way ends after it.
@@ -115,6 +129,8 @@ class ClusterRun {
   }
 
   void expect_well(const History& history) {
+    // After a failed sync, as after a power loss (P6): once, and it was not acknowledged.
+    std::erase_if(all_.unexpected, [](const std::string& error) { return error.contains(kMayBeLost); });
     EXPECT_THAT(all_.unexpected, IsEmpty());
     EXPECT_THAT(world_.problems(), IsEmpty());
     const auto found = must(world_.loop.run_until_done(look(world_.site.stack().top())));

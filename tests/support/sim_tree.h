@@ -103,6 +103,9 @@ class SimTree {
   void sync_all();
   /// A sync that failed: the kernel takes the pages for clean although they never reached the disk.
   void fail_sync(Inode inode) { node(inode).dirty.clear(); }
+  void fail_sync_all() {
+    for (auto& [inode, node] : written_) node.dirty.clear();
+  }
 
   /// Loses what a power loss may lose. Nothing is open afterwards.
   void crash(std::uint64_t seed);
