@@ -120,6 +120,8 @@ struct Record {
   TxInfo tx;
 
   bool is_data() const { return kind == RecordKind::kWrite; }
+  /// Of what takes a name from an object: that object, which `last_link` is about.
+  const Gfid& victim() const { return kind == RecordKind::kRename ? displaced : gfid; }
   /// Part of the volume's history for whoever follows this log from outside; the rest is between sets.
   bool is_history() const {
     return tx.phase != TxPhase::kPrepared && tx.phase != TxPhase::kEcho && kind != RecordKind::kTxAborted &&

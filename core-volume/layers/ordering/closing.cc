@@ -212,7 +212,7 @@ Task<Result<void>> OrderingLayer::adopt(Record decided) {
   if (decided.last_link) {
     // Its client may come back for it, as for what start() has found.
     if (!awaits_clients()) await_clients();
-    orphans_.insert(decided.kind == RecordKind::kRename ? decided.displaced : decided.gfid);
+    orphans_.insert(decided.victim());
   }
   auto& decision = transactions_.decisions[number];
   decision.undelivered.insert(decided.tx.sets.begin(), decided.tx.sets.end());

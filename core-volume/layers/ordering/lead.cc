@@ -134,8 +134,8 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::carry_out(const OpContext& 
   std::optional<FileAttr> attr;
   for (auto other : others)
     if (!only_removes(record, *placement_, other)) co_await deliver(record, other, attr);
+  const auto victim = record.victim();
   const bool is_rename = record.kind == RecordKind::kRename;
-  const auto victim = is_rename ? record.displaced : record.gfid;
   const bool replaced = is_rename && record.last_link && store_.owns(victim);  // as in apply_echo()
   const bool keep = replaced || must_stay(victim);
   noting_replaced(record);

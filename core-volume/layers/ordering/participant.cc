@@ -174,8 +174,8 @@ Task<Result<void>> OrderingLayer::apply_echo(const Record& decided) {
   echo.tx.phase = TxPhase::kEcho;
   echo.index = 0;
   echo.sequence = 0;
+  const auto victim = echo.victim();
   const bool is_rename = echo.kind == RecordKind::kRename;
-  const auto victim = is_rename ? echo.displaced : echo.gfid;
   // What was replaced stays until this log says so for certain: as long as none does, a power loss may give
   // it its name back.
   const bool replaced = is_rename && echo.last_link && store_.owns(victim);

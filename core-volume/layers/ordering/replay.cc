@@ -43,10 +43,7 @@ Task<Result<void>> OrderingLayer::replay(const OpContext& ctx, std::span<const R
     }
     CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
     std::vector<ApplyHints> hints;
-    for (const auto& record : copies) {
-      auto victim = record.kind == RecordKind::kRename ? record.displaced : record.gfid;
-      hints.push_back({.keep_object = must_stay(victim)});
-    }
+    for (const auto& record : copies) hints.push_back({.keep_object = must_stay(record.victim())});
     auto replayed = co_await on_worker(seams_.workers, [&] { return replay_on_worker(copies, hints); });
     const auto orphans = orphans_of(copies, hints);
     held.release();
@@ -71,7 +68,7 @@ std::map<Gfid, std::uint64_t> OrderingLayer::orphans_of(const std::vector<Record
       orphans_.erase(record.gfid);
       kept_until_.erase(record.gfid);
     } else if (record.last_link && hints[i].keep_object) {
-      orphans[record.kind == RecordKind::kRename ? record.displaced : record.gfid] = record.index;
+      orphans[record.victim()] = record.index;
     }
   }
   return orphans;
