@@ -88,7 +88,7 @@ void OrderingLayer::clients_are_back() {
 
 /// Nor before the sets have settled: until then the names of what has none here may be in question.
 Task<void> OrderingLayer::reap_after_grace() {
-  while (peers_ && !settled_) {
+  while (!settled_) {
     if (!co_await settling_.wait()) co_return;
   }
   while (true) {

@@ -21,6 +21,7 @@ OrderingLayer::OrderingLayer(Seams& seams, Journal& journal, Store& store, const
       short_work_(seams.workers, options.short_work_inline),
       // Handles of different sets differ, as those of different runs do.
       opens_(std::uint64_t{store.identity().set} << 48 | seams.random.next() >> 17),
+      settled_(peers == nullptr),
       reserve_(seams.disk, store.path()) {}
 
 OrderingLayer::~OrderingLayer() = default;

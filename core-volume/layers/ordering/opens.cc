@@ -61,7 +61,7 @@ Task<void> OrderingLayer::reap_if_orphan(Gfid gfid) {
 /// Removes an orphan unless somebody has it open, or may come back for it after a restart of the daemon.
 Task<Result<void>> OrderingLayer::reap(Gfid gfid) {
   if (awaits_clients()) co_return Result<void>();                    // reap_after_grace() will
-  if (peers_ && !settled_) co_return Result<void>();                 // the same
+  if (!settled_) co_return Result<void>();                           // the same
   if (orphans_to_compare_.contains(gfid)) co_return Result<void>();  // release_orphans() will
   if (is_replaced(gfid)) co_return Result<void>();                   // forget_stable_replaced() will
   if (auto kept = kept_until_.find(gfid); kept != kept_until_.end()) {

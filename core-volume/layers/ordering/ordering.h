@@ -155,7 +155,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   void clients_are_back();
 
   /// The sets have settled what the start found: what somebody could not take then is sent again now and
-  /// then, and what has no name may go.
+  /// then, and what has no name may go. Without others there is nothing to settle.
   void settled() {
     settled_ = true;
     settling_.notify_all();
@@ -424,7 +424,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::unordered_map<std::uint32_t, std::uint64_t> session_index_;  // last record of each session
   std::vector<std::pair<TxId, Keys>> restored_locks_;               // of a start
   bool closing_held_ = false;
-  bool settled_ = false;
+  bool settled_;
   Event settling_;
   Closing closing_;  // not known to be stable
   std::uint64_t transaction_cursor_ = 0;
