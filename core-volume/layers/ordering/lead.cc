@@ -134,11 +134,8 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::carry_out(const OpContext& 
   std::optional<FileAttr> attr;
   for (auto other : others)
     if (!only_removes(record, *placement_, other)) co_await deliver(record, other, attr);
-  const auto victim = record.victim();
-  const bool is_rename = record.kind == RecordKind::kRename;
-  const bool replaced = is_rename && record.last_link && store_.owns(victim);  // as in apply_echo()
-  const bool keep = replaced || must_stay(victim);
-  noting_replaced(record);
+  const bool keep = victim_stays(record);
+  hold_replaced(record);
   auto applied = co_await on_worker(
       short_work_, [&] { return apply_appended(record, {.keep_object = keep, .note_replaced = true}); });
   crash_point("tx/after-apply");
@@ -151,8 +148,7 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::carry_out(const OpContext& 
   finish(ctx, record);
   let_go(record.tx.id);  // the tree's lock, if this set keeps it
   led.show();
-  if (replaced) kept_until_[victim] = record.index;
-  if (record.last_link && keep) co_await orphaned(victim, record.index);
+  if (record.last_link && keep) co_await orphaned(record.victim(), record.index);
   if (!applied) co_return std::move(applied).error().set_maybe_applied();
   co_return attr;
 }

@@ -350,7 +350,9 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
     std::uint64_t index = 0;   // of the record here
     std::uint32_t by_set = 0;  // of the object that has the name now
   };
-  void noting_replaced(const Record& record);
+  bool replaces_here(const Record& record) const;
+  bool victim_stays(const Record& record) const;
+  void hold_replaced(const Record& record);
   bool is_replaced(const Gfid& gfid) const;
   Task<void> forget_replaced_loop();
   Task<void> forget_stable_replaced();

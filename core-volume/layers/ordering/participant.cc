@@ -174,28 +174,23 @@ Task<Result<void>> OrderingLayer::apply_echo(const Record& decided) {
   echo.tx.phase = TxPhase::kEcho;
   echo.index = 0;
   echo.sequence = 0;
-  const auto victim = echo.victim();
-  const bool is_rename = echo.kind == RecordKind::kRename;
-  // What was replaced stays until this log says so for certain: as long as none does, a power loss may give
-  // it its name back.
-  const bool replaced = is_rename && echo.last_link && store_.owns(victim);
-  // Nobody has looked at it (a start, after a power loss): it may not be empty.
-  const bool keep = replaced || !was_prepared || must_stay(victim);
-  noting_replaced(echo);
+  // Not prepared, nobody has looked at it (a start, after a power loss): it may not be empty.
+  const bool keep = !was_prepared || victim_stays(echo);
+  hold_replaced(echo);
   CO_TRY(co_await on_worker(short_work_, [&]() -> Result<void> {
     echo.hlc = seams_.hlc.next();
     return commit(echo, {.apply = {}, .hints = {.keep_object = keep, .note_replaced = true}, .undo = {}});
   }));
   crash_point("tx/after-echo");
-  noting_replaced(echo);
+  hold_replaced(echo);
   noted(echo.session, echo.index);
   appended_.notify_all();
   tell(echo, echo.session);
   forget_hints(echo);
   const auto id = echo.tx.id;
-  const bool orphan = echo.last_link && keep;
   const auto index = echo.index;
-  if (replaced) kept_until_[victim] = index;
+  const auto victim = echo.victim();
+  const bool orphan = echo.last_link && keep;
   transactions_.echoes.emplace(id, std::move(echo));
   let_go(id);
   held.release();

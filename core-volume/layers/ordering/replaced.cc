@@ -9,16 +9,28 @@
 
 namespace polder {
 
+/// Whether the rename takes the last name of an object of this set.
+bool OrderingLayer::replaces_here(const Record& record) const {
+  return record.kind == RecordKind::kRename && record.last_link && store_.owns(record.displaced);
+}
+
+/// Of a transaction: what it replaces stays until this log says so for certain. As long as none does, a power
+/// loss may give it its name back.
+bool OrderingLayer::victim_stays(const Record& record) const {
+  return replaces_here(record) || must_stay(record.victim());
+}
+
 /// Before the record is applied; again when it has an index.
-void OrderingLayer::noting_replaced(const Record& record) {
+void OrderingLayer::hold_replaced(const Record& record) {
   if (record.kind != RecordKind::kRename || record.displaced.is_nil()) return;
-  auto noting = [&](const Gfid& gfid, const Gfid& by) {
+  auto hold_name = [&](const Gfid& gfid, const Gfid& by) {
     if (!store_.owns(gfid) || store_.owns(by)) return;
     replaced_[{gfid, record.tx.id}] = {record.index == 0 ? UINT64_MAX : record.index, placement_->set_of(by)};
   };
-  noting(record.displaced, record.gfid);
-  if (record.exchange) noting(record.gfid, record.displaced);
+  hold_name(record.displaced, record.gfid);
+  if (record.exchange) hold_name(record.gfid, record.displaced);
   replaced_some_.notify_all();
+  if (replaces_here(record) && record.index != 0) kept_until_[record.displaced] = record.index;
 }
 
 bool OrderingLayer::is_replaced(const Gfid& gfid) const {
