@@ -17,10 +17,10 @@
 namespace polder {
 
 /// What the record will say of its names.
-Result<void> OrderingLayer::note_names(const Record& record, Recovery& recovery) {
+Result<void> OrderingLayer::Recovery::note_names(const Record& record) {
   auto note = [&](const EntryName& name, const Gfid& gfid) -> Result<void> {
     if (name.parent.is_nil() || !store_.owns(name.parent)) return {};
-    auto [at, is_new] = recovery.names.try_emplace(name);
+    auto [at, is_new] = names_.try_emplace(name);
     at->second.after = gfid;
     if (!is_new) return {};
     auto there = store_.lookup(name.parent, name.name);
@@ -38,15 +38,15 @@ Result<void> OrderingLayer::note_names(const Record& record, Recovery& recovery)
 }
 
 /// After the redo.
-Result<void> OrderingLayer::mend_names(Recovery& recovery) {
-  for (const auto& [name, shown] : recovery.names) {
+Result<void> OrderingLayer::Recovery::mend_names() {
+  for (const auto& [name, shown] : names_) {
     TRY(keep_replaced(name, shown.before, shown.after).with("keep name \"{}\"", name.name));
   }
-  for (const auto& [gfid, name] : recovery.lost) {
+  for (const auto& [gfid, name] : lost_) {
     // A name that the redo itself had given says nothing. (Those away from home are not among the names.)
-    auto shown = recovery.names.find(name);
-    if (shown != recovery.names.end() && shown->second.before != gfid) continue;
-    TRY(give_back(gfid, name, recovery).with("give {} its name back", gfid.hex()));
+    auto shown = names_.find(name);
+    if (shown != names_.end() && shown->second.before != gfid) continue;
+    TRY(give_back(gfid, name).with("give {} its name back", gfid.hex()));
   }
   return {};
 }
@@ -54,7 +54,8 @@ Result<void> OrderingLayer::mend_names(Recovery& recovery) {
 /// `name` showed `before`, and is `after`'s in the log. If that is gone, it was replaced by the other one:
 /// the record is not in the log, and an older one has taken the name away again. Only within one file system:
 /// several are not of the same moment.
-Result<void> OrderingLayer::keep_replaced(const EntryName& name, const Gfid& before, const Gfid& after) {
+Result<void> OrderingLayer::Recovery::keep_replaced(const EntryName& name, const Gfid& before,
+                                                    const Gfid& after) {
   if (before.is_nil() || after.is_nil() || before == after) return {};
   if (!store_.owns(before) || !store_.owns(after)) return {};
   auto there = store_.lookup(name.parent, name.name);
@@ -69,14 +70,14 @@ Result<void> OrderingLayer::keep_replaced(const EntryName& name, const Gfid& bef
 }
 
 /// `name` was taken away from the file by a redo. Nothing to do if it has others.
-Result<void> OrderingLayer::give_back(const Gfid& gfid, EntryName name, Recovery& recovery) {
+Result<void> OrderingLayer::Recovery::give_back(const Gfid& gfid, EntryName name) {
   TRY(bool nameless, store_.is_nameless(gfid));
   if (!nameless) return {};
   if (store_.owns(name.parent)) {
     auto there = store_.lookup(name.parent, name.name);
     bool free = there.failed_with(ENOENT);
     if (there) {
-      TRY(free, give_way(*there, name, recovery));
+      TRY(free, give_way(*there, name));
     }
     if (!free) name.name = "lost+found-" + gfid.hex();
     if (there.failed_with(ESTALE)) name.parent = Gfid::root();
@@ -89,28 +90,27 @@ Result<void> OrderingLayer::give_back(const Gfid& gfid, EntryName name, Recovery
 
 /// `there` is what a redo put at a name that showed something else. True: it has another place, and is not
 /// here any more.
-Result<bool> OrderingLayer::give_way(const FileAttr& there, const EntryName& name, Recovery& recovery) {
-  auto record = begin({}, RecordKind::kUnlink, there.gfid);
+Result<bool> OrderingLayer::Recovery::give_way(const FileAttr& there, const EntryName& name) {
+  auto record = layer_.begin({}, RecordKind::kUnlink, there.gfid);
   record.name = name;
   record.tx.mode = there.mode & S_IFMT;
   if (there.is_directory()) {
-    TRY(auto place, place_but(there.gfid, name, recovery));
+    TRY(auto place, place_but(there.gfid, name));
     if (!place) return false;
     record.kind = RecordKind::kRename;
     record.to = *place;
   } else {
-    TRY(bool named, has_name_but(there, name, recovery));
+    TRY(bool named, has_name_but(there, name));
     if (!named) return false;
   }
   log::warning("brick {}: {} is not \"{}\" in {} any more, as it was before a record made it so again",
                store_.path(), there.gfid.hex(), name.name, name.parent.hex());
-  TRY(commit(record));
+  TRY(layer_.commit(record));
   return true;
 }
 
 /// Where the directory is, other than `but`: what it notes itself, or has kept of a change that no log knows.
-Result<std::optional<EntryName>> OrderingLayer::place_but(const Gfid& gfid, const EntryName& but,
-                                                          Recovery& recovery) {
+Result<std::optional<EntryName>> OrderingLayer::Recovery::place_but(const Gfid& gfid, const EntryName& but) {
   auto is_there = [&](const EntryName& name) -> Result<bool> {
     if (name == but || !store_.owns(name.parent)) return false;
     auto there = store_.lookup(name.parent, name.name);
@@ -121,7 +121,7 @@ Result<std::optional<EntryName>> OrderingLayer::place_but(const Gfid& gfid, cons
     TRY(bool there, is_there(*noted));
     if (there) return *std::move(noted);
   }
-  TRY(auto* survey, survey_once(recovery));
+  TRY(auto* survey, survey_once());
   for (const auto& entry : survey->subdirectories) {
     if (entry.gfid != gfid) continue;
     TRY(bool there, is_there(entry.name));
@@ -132,25 +132,25 @@ Result<std::optional<EntryName>> OrderingLayer::place_but(const Gfid& gfid, cons
 
 /// Whether the file has another name in a directory of this set: one on another set is not of the same
 /// moment.
-Result<bool> OrderingLayer::has_name_but(const FileAttr& file, const EntryName& but, Recovery& recovery) {
+Result<bool> OrderingLayer::Recovery::has_name_but(const FileAttr& file, const EntryName& but) {
   if (store_.owns(file.gfid) && file.nlink == 1) return false;
-  TRY(auto* survey, survey_once(recovery));
+  TRY(auto* survey, survey_once());
   if (store_.owns(file.gfid))
     return file.nlink > 1 + std::ranges::count(survey->away, file.gfid, &Survey::Named::gfid);
   return std::ranges::any_of(survey->elsewhere,
                              [&](const auto& entry) { return entry.gfid == file.gfid && entry.name != but; });
 }
 
-Result<const Survey*> OrderingLayer::survey_once(Recovery& recovery) {
-  if (!recovery.survey) {
-    TRY(recovery.survey, store_.survey());
+Result<const Survey*> OrderingLayer::Recovery::survey_once() {
+  if (!survey_) {
+    TRY(survey_, store_.survey());
   }
-  return &*recovery.survey;
+  return &*survey_;
 }
 
 /// The object is at this name, too.
-Result<void> OrderingLayer::name_again(const FileAttr& object, const EntryName& name) {
-  auto record = begin({}, RecordKind::kLink, object.gfid);
+Result<void> OrderingLayer::Recovery::name_again(const FileAttr& object, const EntryName& name) {
+  auto record = layer_.begin({}, RecordKind::kLink, object.gfid);
   record.name = name;
   record.tx.mode = object.mode & S_IFMT;
   if (object.is_directory()) {  // it has one name only
@@ -162,7 +162,7 @@ Result<void> OrderingLayer::name_again(const FileAttr& object, const EntryName& 
       record.to = name;
     }
   }
-  return commit(record);
+  return layer_.commit(record);
 }
 
 }  // namespace polder

@@ -359,26 +359,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<bool> has_lost_object(const Record& decided);
   Result<bool> has_lost_name(const Record& decided);
 
-  // Recovery (recovery.cc, mend_names.cc).
-  struct Recovery;
-  struct Extent {
-    std::uint64_t begin = 0, end = 0;
-  };
-  Result<void> redo_parts(const Record& write, const Buffer& data, const std::vector<Extent>& parts);
+  class Recovery;  // recovery.h
   Result<void> recover();
-  Result<void> write_again();
-  Result<void> redo_from(std::uint64_t index, Recovery& recovery);
-  Result<void> note_names(const Record& record, Recovery& recovery);
-  Result<void> keep_replaced(const EntryName& name, const Gfid& before, const Gfid& after);
-  Result<void> mend_names(Recovery& recovery);
-  Result<void> give_back(const Gfid& gfid, EntryName name, Recovery& recovery);
-  Result<bool> give_way(const FileAttr& there, const EntryName& name, Recovery& recovery);
-  Result<std::optional<EntryName>> place_but(const Gfid& gfid, const EntryName& but, Recovery& recovery);
-  Result<bool> has_name_but(const FileAttr& file, const EntryName& but, Recovery& recovery);
-  Result<const Survey*> survey_once(Recovery& recovery);
-  Result<void> name_again(const FileAttr& object, const EntryName& name);
-  Result<void> redo(Record& record, const Recovery& recovery);
-  Result<void> load_retries(const Recovery& recovery);
 
   // Background (background.cc).
   Task<void> sync_loop();

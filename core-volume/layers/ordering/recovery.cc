@@ -34,10 +34,10 @@ bool lost_bytes(const Record& record) {
 /// The parts of a write's extent over which no later opaque write can be, in order. Exactly these, to the
 /// byte: of two logged writes that overlap, the older one must not be left standing where the newer one is
 /// left out.
-std::vector<OrderingLayer::Extent> OrderingLayer::Recovery::uncovered(const Record& record) const {
+std::vector<OrderingLayer::Recovery::Extent> OrderingLayer::Recovery::uncovered(const Record& record) const {
   std::vector<Extent> parts{{record.offset, record.offset + record.length}};
-  auto of_object = opaque_writes.find(record.gfid);
-  if (of_object == opaque_writes.end()) return parts;
+  auto of_object = opaque_writes_.find(record.gfid);
+  if (of_object == opaque_writes_.end()) return parts;
   for (const auto& later : of_object->second) {
     if (later.index <= record.index) continue;
     std::vector<Extent> left;
@@ -54,23 +54,25 @@ std::vector<OrderingLayer::Extent> OrderingLayer::Recovery::uncovered(const Reco
 }
 
 Result<void> OrderingLayer::recover() {
-  Recovery recovery;
-  recovery.same_boot = store_.same_boot();
+  return Recovery(*this).run();
+}
+
+Result<void> OrderingLayer::Recovery::run() {
   TRY(auto records, journal_.unapplied());
   for (const auto& record : records) {
-    recovery.unapplied.insert(record.index);
+    unapplied_.insert(record.index);
     if (!lost_bytes(record)) continue;
-    recovery.bytes_lost.insert(record.index);
-    recovery.opaque_writes[record.gfid].push_back(record);
+    bytes_lost_.insert(record.index);
+    opaque_writes_[record.gfid].push_back(record);
   }
   if (!records.empty()) {
-    if (!recovery.same_boot) store_.note_lost_names(&recovery.lost);
-    auto redone = redo_from(records.front().index, recovery);
+    if (!same_boot_) store_.note_lost_names(&lost_);
+    auto redone = redo_from(records.front().index);
     store_.note_lost_names(nullptr);
     TRY(std::move(redone));
-    TRY(mend_names(recovery));
+    TRY(mend_names());
     log::info("brick {}: redid {} records, {} to {}{}", store_.path(), records.size(), records.front().index,
-              records.back().index, recovery.same_boot ? "" : ", after another boot");
+              records.back().index, same_boot_ ? "" : ", after another boot");
   }
   if (store_.cache_may_lie()) {
     TRY(write_again());
@@ -80,14 +82,15 @@ Result<void> OrderingLayer::recover() {
   if (!store_.was_clean() || !records.empty()) {
     TRY(store_.syncfs());
   }
-  if (journal_.appended_index() > journal_.checkpoint_index()) data_sync_.began_at(journal_.appended_index());
-  TRY(store_.remember_boot(journal_.appended_index()));
-  TRY(load_transactions());
-  return load_retries(recovery);
+  const auto last = journal_.appended_index();
+  if (last > journal_.checkpoint_index()) layer_.data_sync_.began_at(last);
+  TRY(store_.remember_boot(last));
+  TRY(layer_.load_transactions());
+  return load_retries();
 }
 
 /// Of all records, applied or not: the start before this one may have been killed on its way.
-Result<void> OrderingLayer::write_again() {
+Result<void> OrderingLayer::Recovery::write_again() {
   const auto first = journal_.checkpoint_index() + 1;
   if (first > journal_.appended_index()) return {};
   TRY(auto reader, journal_.read_from(first, true));
@@ -98,48 +101,47 @@ Result<void> OrderingLayer::write_again() {
   }
 }
 
-Result<void> OrderingLayer::redo_from(std::uint64_t index, Recovery& recovery) {
+Result<void> OrderingLayer::Recovery::redo_from(std::uint64_t index) {
   TRY(auto reader, journal_.read_from(index, true));
   while (true) {
     TRY(auto record, reader->next());
     if (!record) return {};
-    if (!recovery.same_boot) {
-      TRY(note_names(*record, recovery));
+    if (!same_boot_) {
+      TRY(note_names(*record));
     }
-    auto redone = redo(*record, recovery);
-    if (!redone && recovery.may_refuse(*record, redone.error())) {
-      recovery.bytes_lost.insert(record->index);
+    auto redone = redo(*record);
+    if (!redone && may_refuse(*record, redone.error())) {
+      bytes_lost_.insert(record->index);
       redone = journal_.applied(record->index);
     }
     TRY(std::move(redone).with("redo record {} ({})", record->index, to_string(record->kind)));
   }
 }
 
-Result<void> OrderingLayer::redo(Record& record, const Recovery& recovery) {
-  const bool unapplied = recovery.unapplied.contains(record.index);
+Result<void> OrderingLayer::Recovery::redo(Record& record) {
+  const bool unapplied = unapplied_.contains(record.index);
   // A large append that was killed on its way may have left some of its bytes. The client will send it again,
   // and it will be placed again: at the end that there was before it. After a power loss it may have ended
   // long ago.
-  if (recovery.same_boot && unapplied && lost_bytes(record) && record.keep_size) {
+  if (same_boot_ && unapplied && lost_bytes(record) && record.keep_size) {
     TRY(store_.cut_back(record.gfid, record.offset));
   }
   // Bytes that are there already may be newer than these.
-  const bool whole = unapplied && recovery.same_boot;
+  const bool whole = unapplied && same_boot_;
   if (record.kind == RecordKind::kWrite && !record.data.empty() && !whole) {
     const Buffer data = std::exchange(record.data, {});
     if (unapplied) {
-      TRY(redo_parts(record, data, recovery.uncovered(record)));
+      TRY(redo_parts(record, data));
     }
   }
   // Whatever was open may be opened again by its client.
-  TRY(store_.apply(record, {.keep_object = true, .note_replaced = !recovery.same_boot}));
+  TRY(store_.apply(record, {.keep_object = true, .note_replaced = !same_boot_}));
   if (!unapplied) return {};
   return journal_.applied(record.index);
 }
 
-Result<void> OrderingLayer::redo_parts(const Record& write, const Buffer& data,
-                                       const std::vector<Extent>& parts) {
-  for (const auto& part : parts) {
+Result<void> OrderingLayer::Recovery::redo_parts(const Record& write, const Buffer& data) {
+  for (const auto& part : uncovered(write)) {
     Record one = write;
     one.offset = part.begin;
     one.length = part.end - part.begin;
@@ -149,18 +151,19 @@ Result<void> OrderingLayer::redo_parts(const Record& write, const Buffer& data,
   return {};
 }
 
-Result<void> OrderingLayer::load_retries(const Recovery& recovery) {
+Result<void> OrderingLayer::Recovery::load_retries() {
   const auto last = journal_.appended_index();
-  const auto tail = last > options_.retry_tail_records ? last - options_.retry_tail_records : 0;
+  const auto wanted = layer_.options_.retry_tail_records;
+  const auto tail = last > wanted ? last - wanted : 0;
   const auto first = std::max(journal_.first_index(), tail + 1);
   if (last == 0 || first > last) return {};
   TRY(auto reader, journal_.read_from(first, true));
   while (true) {
     TRY(auto record, reader->next());
     if (!record) return {};
-    seams_.hlc.observe_own(record->hlc);
-    seams_.hlc.observe_own({record->time_ns});
-    if (!recovery.bytes_lost.contains(record->index) && record->is_history()) retries_.note(*record);
+    layer_.seams_.hlc.observe_own(record->hlc);
+    layer_.seams_.hlc.observe_own({record->time_ns});
+    if (!bytes_lost_.contains(record->index) && record->is_history()) layer_.retries_.note(*record);
   }
 }
 
