@@ -22,7 +22,8 @@ OrderingLayer::OrderingLayer(Seams& seams, Journal& journal, Store& store, const
       // Handles of different sets differ, as those of different runs do.
       opens_(std::uint64_t{store.identity().set} << 48 | seams.random.next() >> 17),
       settled_(peers == nullptr),
-      reserve_(seams.disk, store.path()) {}
+      reserve_(seams.disk, store.path()),
+      space_(seams.clock, store, reserve_) {}
 
 OrderingLayer::~OrderingLayer() = default;
 
@@ -171,7 +172,7 @@ Result<void> OrderingLayer::note_again() {
 /// has settled it: nothing can be trusted to follow.
 Result<void> OrderingLayer::undo(Record& failed, const Applying& how, Error why) {
   const auto index = failed.index;
-  if (is_no_room(why)) space_budget_ = 0;
+  if (is_no_room(why)) space_.forget();
   if (failed.kind == RecordKind::kWrite) {
     if (!journal_.applied(index)) note_later(index);
     return why;
@@ -197,64 +198,14 @@ Result<FileAttr> OrderingLayer::attr_after(const Gfid& gfid) {
   return attr;
 }
 
-namespace {
-
-/// Of a change of so many bytes, with log, inode and directory blocks.
-std::int64_t cost_of(std::uint64_t bytes) {
-  constexpr std::uint64_t kOverheadBytes = 16 << 10;
-  return static_cast<std::int64_t>(std::min<std::uint64_t>(bytes, INT64_MAX / 2) + kOverheadBytes);
-}
-
-}  // namespace
-
-bool OrderingLayer::has_room(std::uint64_t bytes) {
-  const auto cost = cost_of(bytes);
-  return space_budget_.fetch_sub(cost) >= cost;
-}
-
-/// ENOSPC before anything is appended. Asks the file system only now and then: always when space is short.
 Result<void> OrderingLayer::check_space(std::uint64_t bytes) {
-  if (has_room(bytes)) return {};
-  return find_space(bytes);
+  if (space_.has_room(bytes)) return {};
+  return space_.find_room(bytes);
 }
 
 Task<Result<void>> OrderingLayer::room_for(std::uint64_t bytes) {
-  if (has_room(bytes)) co_return Result<void>();
-  co_return co_await on_worker(seams_.workers, [&] { return find_space(bytes); });
-}
-
-Result<void> OrderingLayer::find_space(std::uint64_t bytes) {
-  // Others may use the file system too, so the answer is good for a while only.
-  constexpr std::int64_t kBudgetMaxBytes = 64 << 20;
-  const auto cost = cost_of(bytes);
-  space_budget_ = 0;
-  TRY(auto available, available_bytes());
-  if (available < cost) {
-    find_room(static_cast<std::uint64_t>(cost));
-    TRY(available, available_bytes());
-  }
-  if (available < cost) return Error(ENOSPC);
-  space_budget_ = std::min((available - cost) / 4, kBudgetMaxBytes);
-  return {};
-}
-
-/// XFS keeps room ready behind the ends of files that grow, up to half of the disk, and counts it as taken.
-/// It gives that up when it is asked for room that it does not have, but only of files that are written back:
-/// so those first. Not again at once when there was nothing.
-void OrderingLayer::find_room(std::uint64_t bytes) {
-  constexpr std::int64_t kAgainAfter_ns = 1'000'000'000;
-  const std::int64_t now = seams_.clock.boot_time().count();
-  if (now - written_back_ns_.load() < kAgainAfter_ns) return;
-  (void)store_.syncfs();
-  if (!reserve_.finds(bytes)) written_back_ns_ = now;
-}
-
-/// For new data: what the reserve lacks is not. ENOSPC when no inode is left.
-Result<std::int64_t> OrderingLayer::available_bytes() {
-  TRY(auto space, store_.statfs());
-  if (space.files != 0 && space.files_free == 0) return Error(ENOSPC);  // btrfs says 0 of 0
-  const auto free = space.blocks_available * space.block_size;
-  return static_cast<std::int64_t>(free - std::min(free, reserve_.missing_bytes()));
+  if (space_.has_room(bytes)) co_return Result<void>();
+  co_return co_await on_worker(seams_.workers, [&] { return space_.find_room(bytes); });
 }
 
 // --- on the loop

@@ -24,7 +24,7 @@ Result<std::uint64_t> OrderingLayer::append_record(Record& record) {
 /// Whether a change that failed like this should be tried once more.
 bool OrderingLayer::made_room(const Record& record, const Error& why) {
   if (!is_no_room(why)) return false;
-  space_budget_ = 0;
+  space_.forget();
   return record.kind != RecordKind::kWrite && reserve_.release();
 }
 

@@ -33,6 +33,7 @@
 #include "core-volume/layers/ordering/name_hints.h"
 #include "core-volume/layers/ordering/open_files.h"
 #include "core-volume/layers/ordering/retry_table.h"
+#include "core-volume/layers/ordering/space_budget.h"
 #include "core-volume/layers/ordering/space_reserve.h"
 #include "core-volume/layers/ordering/transactions.h"
 #include "core-volume/layers/store/store.h"
@@ -220,15 +221,11 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<void> note_again();
   void note_later(std::uint64_t index);
   Result<FileAttr> attr_after(const Gfid& gfid);
-  // Whether a change of so many bytes has room (commit.cc). What is there counts as used then.
-  bool has_room(std::uint64_t bytes);
-  /// On a worker, and not within short work: it may sync the file system.
+  /// Whether a change of so many bytes has room (commit.cc). On a worker, and not within short work: it may
+  /// sync the file system.
   Result<void> check_space(std::uint64_t bytes);
   /// The same, before short work: to be returned where the work has seen that it needs the room.
   Task<Result<void>> room_for(std::uint64_t bytes);
-  Result<void> find_space(std::uint64_t bytes);
-  Result<std::int64_t> available_bytes();
-  void find_room(std::uint64_t bytes);
   Result<bool> is_above(const Gfid& above, Gfid gfid);
   // What the file system refuses after all (heal.cc).
   /// A record whose change is not known to have happened as a whole, and what will settle it.
@@ -417,11 +414,9 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   // Shared by workers.
   std::atomic<bool> dirty_{false};  // something was appended since the last sync began
   std::mutex unnoted_mutex_;
-  std::vector<std::uint64_t> unnoted_;         // applied, but the log could not be told yet
-  std::atomic<std::int64_t> space_budget_{0};  // bytes that may be used before statfs is asked again
-  std::atomic<std::int64_t> written_back_ns_{
-      -1'000'000'000};  // boot time when room was last looked for in vain
+  std::vector<std::uint64_t> unnoted_;  // applied, but the log could not be told yet
   SpaceReserve reserve_;
+  SpaceBudget space_;
   DataSync data_sync_;
   std::atomic<std::uint64_t> broken_at_{0};  // index of a record that could be neither applied nor undone
   std::atomic<int> broken_why_{0};           // errno
