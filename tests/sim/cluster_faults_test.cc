@@ -151,7 +151,7 @@ class ClusterRun {
 
 TEST(ClusterFaults, WhatWasAcknowledgedIsThere) {
   std::uint64_t steps = 0, faults = 0;
-  for_each_seed(1, std::getenv("POLDER_LONG_TESTS") ? 200 : 4, [&](std::uint64_t seed) {
+  for_each_seed(seeds(4, 200), [&](std::uint64_t seed) {
     ClusterRun run(seed);
     run.run();
     steps += run.steps();

@@ -38,14 +38,9 @@ void log_only_what_was_asked_for() {
   log::configure("sim", level, text ? "" : "/dev/null");
 }
 
-void for_each_seed(std::uint64_t first, int count, const std::function<void(std::uint64_t)>& body) {
-  const char* text = std::getenv("POLDER_SIM_SEED");
+void for_each_seed(Seeds seeds, const std::function<void(std::uint64_t)>& body) {
   log_only_what_was_asked_for();
-  if (text) {
-    first = std::strtoull(text, nullptr, 10);
-    count = 1;
-  }
-  for (std::uint64_t seed = first; seed < first + static_cast<std::uint64_t>(count); ++seed) {
+  for (auto seed : seeds) {
     SCOPED_TRACE(fmt::format("to repeat: POLDER_SIM_SEED={} (and POLDER_SIM_LOG=info)", seed));
     try {
       body(seed);

@@ -11,13 +11,14 @@
 #include "core-volume/rpc/client.h"
 #include "tests/sim/sim_site.h"
 #include "tests/support/seeded_openssl.h"
+#include "tests/support/seeds.h"
 
 namespace polder {
 
 /// To standard error, at the level that POLDER_SIM_LOG names; else nothing.
 void log_only_what_was_asked_for();
-/// Runs `body` for each seed, or for that of POLDER_SIM_SEED alone. A failure says which seed it was.
-void for_each_seed(std::uint64_t first, int count, const std::function<void(std::uint64_t seed)>& body);
+/// A failure says which seed it was.
+void for_each_seed(Seeds seeds, const std::function<void(std::uint64_t seed)>& body);
 
 struct SimWorld {
   explicit SimWorld(std::uint64_t seed);
