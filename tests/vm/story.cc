@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <string_view>
 
 #include "core-volume/layers/store/layout.h"
 
@@ -40,10 +41,12 @@ std::string log_of(Brick& brick) {
 std::string names_on_disk(const std::string& brick) {
   namespace fs = std::filesystem;
   std::string text;
-  for (const char* part : {layout::kDirs, layout::kAway, layout::kReplaced, layout::kOrphans}) {
+  for (const std::string_view part :
+       {layout::kDirs, layout::kAway, layout::kReplaced, layout::kOrphans, layout::kIndex}) {
     const auto top = fs::path(brick) / part;
     std::error_code none;
     for (const auto& entry : fs::recursive_directory_iterator(top, none)) {
+      if (part == layout::kIndex && entry.is_directory()) continue;
       text += fmt::format("{}/{}", part, fs::relative(entry.path(), top).string());
       if (entry.is_symlink())
         text += " -> " + fs::read_symlink(entry.path()).string();
@@ -52,12 +55,6 @@ std::string names_on_disk(const std::string& brick) {
       text += '\n';
     }
   }
-  const auto index = fs::path(brick) / layout::kIndex;
-  std::error_code none;
-  for (const auto& entry : fs::recursive_directory_iterator(index, none))
-    if (!entry.is_directory())
-      text += fmt::format("file {} ({} links)\n", entry.path().filename().string(),
-                          entry.is_symlink() ? 1 : entry.hard_link_count());
   return text;
 }
 
