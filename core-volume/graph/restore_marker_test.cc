@@ -10,24 +10,31 @@
 namespace polder {
 namespace {
 
-std::vector<Record> restored_records(SimBrick& world) {
-  std::vector<Record> found;
-  auto reader = must(world.brick->journal().read_from(1, true));
-  while (auto record = must(reader->next())) {
-    if (record->kind == RecordKind::kRestored) found.push_back(*record);
+/// A brick that is closed.
+struct RestoreMarkerTest : testing::Test {
+  RestoreMarkerTest() {
+    client.file(Gfid::root(), "a");
+    last = world.brick->journal().appended_index();
+    world.stop();
   }
-  return found;
-}
+  std::vector<Record> restored_records() {
+    std::vector<Record> found;
+    auto reader = must(world.brick->journal().read_from(1, true));
+    while (auto record = must(reader->next())) {
+      if (record->kind == RecordKind::kRestored) found.push_back(*record);
+    }
+    return found;
+  }
 
-TEST(RestoreMarkerTest, TheLogSaysItOnceAndGoesOn) {
   SimBrick world;
-  Client client(world);
-  client.file(Gfid::root(), "a");
-  const auto last = world.brick->journal().appended_index();
-  world.stop();
+  Client client{world};
+  std::uint64_t last = 0;
+};
+
+TEST_F(RestoreMarkerTest, TheLogSaysItOnceAndGoesOn) {
   must(write_restore_marker(world.disk, "/b", {.mark = "0a1b", .mark_index = 1, .carried_upto = last}));
   world.start();
-  auto records = restored_records(world);
+  auto records = restored_records();
   ASSERT_EQ(records.size(), 1u);
   EXPECT_EQ(records[0].index, last + 1);
   EXPECT_EQ(records[0].text, "0a1b");
@@ -37,16 +44,11 @@ TEST(RestoreMarkerTest, TheLogSaysItOnceAndGoesOn) {
   client.file(Gfid::root(), "b");
   world.stop();
   world.start();
-  EXPECT_EQ(restored_records(world).size(), 1u);
+  EXPECT_EQ(restored_records().size(), 1u);
   EXPECT_GT(world.brick->journal().appended_index(), last + 1);
 }
 
-TEST(RestoreMarkerTest, AKilledStartDoesNotSayItTwice) {
-  SimBrick world;
-  Client client(world);
-  client.file(Gfid::root(), "a");
-  const auto last = world.brick->journal().appended_index();
-  world.stop();
+TEST_F(RestoreMarkerTest, AKilledStartDoesNotSayItTwice) {
   must(write_restore_marker(world.disk, "/b", {.mark = "0a1b", .mark_index = 1, .carried_upto = last}));
   static SimDisk* disk;
   disk = &world.disk;
@@ -56,16 +58,11 @@ TEST(RestoreMarkerTest, AKilledStartDoesNotSayItTwice) {
   world.disk.kill();
   ASSERT_TRUE(must(read_restore_marker(world.disk, "/b")));
   world.start();
-  EXPECT_EQ(restored_records(world).size(), 1u);
+  EXPECT_EQ(restored_records().size(), 1u);
   EXPECT_FALSE(must(read_restore_marker(world.disk, "/b")));
 }
 
-TEST(RestoreMarkerTest, AnotherLogIsRefused) {
-  SimBrick world;
-  Client client(world);
-  client.file(Gfid::root(), "a");
-  const auto last = world.brick->journal().appended_index();
-  world.stop();
+TEST_F(RestoreMarkerTest, AnotherLogIsRefused) {
   for (const RestoreMarker& wrong :
        {RestoreMarker{"0a1b", 1, last + 1}, RestoreMarker{"0a1b", 0, last - 1}}) {
     must(write_restore_marker(world.disk, "/b", wrong));
