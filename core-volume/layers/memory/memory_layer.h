@@ -107,6 +107,8 @@ class MemoryLayer : public FileOps {
   Record begin(const OpContext& ctx, RecordKind kind, Gfid gfid);
   void commit(const OpContext& ctx, Record record, const Done& done);
   Result<Opened> open_object(const OpContext& ctx, Gfid gfid, int flags);
+  Result<FileAttr> make_object(const OpContext& ctx, Gfid parent, std::string_view name, NewObject wanted,
+                               Result<std::uint32_t> mode);
   Result<FileAttr> make(const OpContext& ctx, Gfid parent, std::string_view name, ObjectState state);
   ParentFacts facts_of(const MemoryObject& parent) const;
   void close(std::map<HandleId, OpenFile>::iterator handle);

@@ -75,26 +75,24 @@ Result<FileAttr> MemoryLayer::make(const OpContext& ctx, Gfid parent, std::strin
   return attr(gfid);
 }
 
+Result<FileAttr> MemoryLayer::make_object(const OpContext& ctx, Gfid parent, std::string_view name,
+                                          NewObject wanted, Result<std::uint32_t> mode) {
+  if (const Done* done = done_before(ctx)) return attr(done->gfid);
+  TRY(Place at, place_for_new(parent, name));
+  TRY(wanted.mode, std::move(mode));
+  if (at.there) return Error(EEXIST);
+  TRY(ObjectState state, state_of_new_object(ctx, facts_of(*at.parent), wanted));
+  return make(ctx, parent, name, std::move(state));
+}
+
 Task<Result<FileAttr>> MemoryLayer::mknod(const OpContext& ctx, Gfid parent, std::string_view name,
                                           const NewObject& object) {
-  if (const Done* done = done_before(ctx)) co_return attr(done->gfid);
-  CO_TRY(Place at, place_for_new(parent, name));
-  NewObject wanted = object;
-  CO_TRY(wanted.mode, mode_for_mknod(object.mode));
-  if (at.there) co_return Error(EEXIST);
-  CO_TRY(ObjectState state, state_of_new_object(ctx, facts_of(*at.parent), wanted));
-  co_return make(ctx, parent, name, std::move(state));
+  co_return make_object(ctx, parent, name, object, mode_for_mknod(object.mode));
 }
 
 Task<Result<FileAttr>> MemoryLayer::mkdir(const OpContext& ctx, Gfid parent, std::string_view name,
                                           const NewObject& object) {
-  if (const Done* done = done_before(ctx)) co_return attr(done->gfid);
-  CO_TRY(Place at, place_for_new(parent, name));
-  NewObject wanted = object;
-  CO_TRY(wanted.mode, mode_for_mkdir(object.mode));
-  if (at.there) co_return Error(EEXIST);
-  CO_TRY(ObjectState state, state_of_new_object(ctx, facts_of(*at.parent), wanted));
-  co_return make(ctx, parent, name, std::move(state));
+  co_return make_object(ctx, parent, name, object, mode_for_mkdir(object.mode));
 }
 
 Task<Result<FileAttr>> MemoryLayer::symlink(const OpContext& ctx, Gfid parent, std::string_view name,
