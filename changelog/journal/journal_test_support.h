@@ -8,9 +8,9 @@
 #include "base/hlc.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "base/transport.h"
 #include "base/workers.h"
 #include "changelog/journal/journal.h"
+#include "tests/support/no_transport.h"
 #include "tests/support/sim_clock.h"
 #include "tests/support/sim_disks.h"
 
@@ -21,18 +21,6 @@ T must(Result<T> result) {
   EXPECT_TRUE(result) << result.error().message();
   if constexpr (!std::is_void_v<T>) return std::move(result).value();
 }
-
-class NoTransport final : public Transport {
- public:
-  Task<Result<std::unique_ptr<Stream>>> connect(const Endpoint&, std::string,
-                                                std::shared_ptr<const TlsIdentity>) override {
-    co_return Error(ENETUNREACH);
-  }
-  Task<Result<std::unique_ptr<Listener>>> listen(const Endpoint&, std::vector<std::string>,
-                                                 std::shared_ptr<const TlsIdentity>) override {
-    co_return Error(ENETUNREACH);
-  }
-};
 
 class JournalWorld {
  public:

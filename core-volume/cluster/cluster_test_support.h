@@ -10,24 +10,12 @@
 #include "base/hlc.h"
 #include "base/random.h"
 #include "base/seams.h"
-#include "base/transport.h"
 #include "base/workers.h"
 #include "core-volume/cluster/sqlite_cluster_store.h"
 #include "tests/support/loop.h"
+#include "tests/support/no_transport.h"
 
 namespace polder {
-
-class NoTransport final : public Transport {
- public:
-  Task<Result<std::unique_ptr<Stream>>> connect(const Endpoint&, std::string,
-                                                std::shared_ptr<const TlsIdentity>) override {
-    co_return Error(ENETUNREACH);
-  }
-  Task<Result<std::unique_ptr<Listener>>> listen(const Endpoint&, std::vector<std::string>,
-                                                 std::shared_ptr<const TlsIdentity>) override {
-    co_return Error(ENETUNREACH);
-  }
-};
 
 struct ClusterWorld {
   SimLoop loop;

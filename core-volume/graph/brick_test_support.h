@@ -7,12 +7,12 @@
 
 #include "base/hlc.h"
 #include "base/random.h"
-#include "base/transport.h"
 #include "base/workers.h"
 #include "core-volume/graph/brick.h"
 #include "core-volume/layer/conformance/client.h"
 #include "core-volume/layer/conformance/sim_stack.h"
 #include "tests/support/loop.h"
+#include "tests/support/no_transport.h"
 #include "tests/support/sim_disk.h"
 #include "tests/support/sim_disks.h"
 
@@ -20,19 +20,6 @@ namespace polder {
 
 inline constexpr BrickIdentity kBrickIdentity{
     .volume = Gfid{{1}}, .brick = Gfid{{2}}, .set = 0, .lineage = Gfid{{3}}};
-
-/// A brick talks to nobody.
-class NoTransport final : public Transport {
- public:
-  Task<Result<std::unique_ptr<Stream>>> connect(const Endpoint&, std::string,
-                                                std::shared_ptr<const TlsIdentity>) override {
-    co_return Error(ENETUNREACH);
-  }
-  Task<Result<std::unique_ptr<Listener>>> listen(const Endpoint&, std::vector<std::string>,
-                                                 std::shared_ptr<const TlsIdentity>) override {
-    co_return Error(ENETUNREACH);
-  }
-};
 
 /// One node on virtual time and a simulated disk, or (`many_disks`) several: the seams of its bricks.
 class BrickNode : public SimStack {
