@@ -357,7 +357,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<bool> has_lost_object(const Record& decided);
   Result<bool> has_lost_name(const Record& decided);
 
-  // Recovery (recovery.cc, mend_names.cc).
+  // Recovery (recovery.cc, mend_names.cc, doubtful.cc).
   struct Recovery;
   struct Extent {
     std::uint64_t begin = 0, end = 0;
@@ -368,6 +368,9 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<void> note_names(const Record& record, Recovery& recovery);
   Result<void> keep_replaced(const EntryName& name, const Gfid& before, const Gfid& after);
   Result<void> mend_names(Recovery& recovery);
+  Result<void> log_doubtful(const Recovery& recovery);
+  Result<void> log_doubtful_file(const Gfid& gfid, const std::vector<Record>& writes);
+  Result<void> commit_of_start(Record& record);
   Result<void> give_back(const Gfid& gfid, EntryName name, Recovery& recovery);
   Result<bool> give_way(const FileAttr& there, const EntryName& name, Recovery& recovery);
   Result<std::optional<EntryName>> place_but(const Gfid& gfid, const EntryName& but, Recovery& recovery);

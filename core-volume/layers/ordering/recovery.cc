@@ -9,7 +9,8 @@
 // is unapplied() and folded. Bytes in the log are written again, except those over which a later write whose
 // bytes did not travel in the log may have survived.
 //
-// The file system may also be ahead of the log: see mend_names.cc.
+// The file system may also be ahead of the log: see mend_names.cc. And of some bytes nobody knows:
+// doubtful.cc.
 //
 // Then the retry table is made from the log's tail.
 #include <algorithm>
@@ -68,6 +69,7 @@ Result<void> OrderingLayer::recover() {
     store_.note_lost_names(nullptr);
     TRY(std::move(redone));
     TRY(mend_names(recovery));
+    TRY(log_doubtful(recovery));
     log::info("brick {}: redid {} records, {} to {}{}", store_.path(), records.size(), records.front().index,
               records.back().index, recovery.same_boot ? "" : ", after another boot");
   }
