@@ -77,6 +77,14 @@ void SimSite::kill() {
   disks_.kill();
 }
 
+void SimSite::die_at(SimDisk& disk, std::uint64_t n) {
+  disk.freeze_at(n, [this, &disk] {
+    network_.kill_processes(name_);
+    disks_.freeze(&disk);
+  });
+  for (int i = 0; i < 2'000 && !disk.fault_fired(); ++i) loop_.run_for(std::chrono::microseconds(100));
+}
+
 void SimSite::lose_power(std::uint64_t seed) {
   end_process();
   disks_.crash(seed);

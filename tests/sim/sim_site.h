@@ -57,6 +57,9 @@ class SimSite {
   void shut_down();
   /// kill -9: everything that was written stays.
   void kill();
+  /// The process dies at its n-th call of a disk from now, whatever it is doing then; at the latest after
+  /// 200 ms. kill() or lose_power() must follow.
+  void die_at(SimDisk& disk, std::uint64_t n);
   /// Loses what was not synced, as `seed` chooses.
   void lose_power(std::uint64_t seed);
   bool up() const { return daemon_ != nullptr; }
@@ -75,8 +78,10 @@ class SimSite {
   SimLoop& loop() { return loop_; }
   const std::string& name() const { return name_; }
   Clock& clock() { return clock_; }
+  void set_wall_skew(nanoseconds skew) { clock_.set_wall_skew(skew); }
   Random& random() { return *random_; }
   SimDisks& disks() { return disks_; }
+  std::uint32_t bricks() const { return options_.bricks; }
   SimDisk& brick_disk(std::uint32_t brick = 0) { return disks_.at(fmt::format("brick{}", brick)); }
   SimDisk& node_disk() { return disks_.root(); }
   /// Of a brick, or of the node.

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tests/sim/sim_world.h"
 
-#include <gtest/gtest.h>
-
 #include <cstdlib>
 
 #include "base/log.h"
@@ -21,6 +19,34 @@ bool is_content(const Record& record) {
   return record.kind < RecordKind::kMark || record.kind == RecordKind::kRemoved;
 }
 
+/// The object and its attributes, and where the line begins to differ from `others`.
+std::string excerpt(const std::string& line, const std::vector<std::string>& others) {
+  std::size_t same = 0;
+  for (const auto& other : others) {
+    const auto [mine, its] = std::ranges::mismatch(line, other);
+    same = std::max(same, static_cast<std::size_t>(mine - line.begin()));
+  }
+  auto text = line.substr(0, 180);
+  if (same > 140) text += fmt::format(" … from {}: {}", same, line.substr(same - 20, 100));
+  return text;
+}
+
+/// One sentence with the first lines that differ, or none.
+std::vector<std::string> differing_lines(const std::vector<std::string>& expected,
+                                         const std::vector<std::string>& actual, std::string_view what) {
+  if (expected == actual) return {};
+  auto text = fmt::format("{}: {} and {} lines", what, expected.size(), actual.size());
+  const auto add = [&](std::string_view title, const auto& lines, const auto& others) {
+    int shown = 0;
+    for (const auto& line : lines)
+      if (std::ranges::count(others, line) == 0 && ++shown <= 5)
+        text += fmt::format("\n  {} {}", title, excerpt(line, others));
+  };
+  add("expected", expected, actual);
+  add("found   ", actual, expected);
+  return {text};
+}
+
 RpcClientOptions mount_options() {
   RpcClientOptions options;
   options.endpoints = {Endpoint::unix_socket(kSimDataSocket)};
@@ -36,24 +62,6 @@ void log_only_what_was_asked_for() {
   log::Level level = log::Level::kError;
   if (text) log::parse_level(text, level);
   log::configure("sim", level, text ? "" : "/dev/null");
-}
-
-void for_each_seed(std::uint64_t first, int count, const std::function<void(std::uint64_t)>& body) {
-  const char* text = std::getenv("POLDER_SIM_SEED");
-  log_only_what_was_asked_for();
-  if (text) {
-    first = std::strtoull(text, nullptr, 10);
-    count = 1;
-  }
-  for (std::uint64_t seed = first; seed < first + static_cast<std::uint64_t>(count); ++seed) {
-    SCOPED_TRACE(fmt::format("to repeat: POLDER_SIM_SEED={} (and POLDER_SIM_LOG=info)", seed));
-    try {
-      body(seed);
-    } catch (const std::exception& failure) {
-      ADD_FAILURE() << failure.what();
-    }
-    if (testing::Test::HasFailure()) return;
-  }
 }
 
 SimWorld::SimWorld(std::uint64_t seed)
@@ -96,25 +104,29 @@ json::object SimWorld::status(SimSite& site) {
   return site.call("GET", "/v1/volumes/data/georep").at("sessions").as_array().at(0).as_object();
 }
 
-void SimWorld::expect_equal() {
-  expect_same_volume(east.dump(), west.dump(), "west, compared with east");
+std::vector<std::string> SimWorld::differences() {
+  return differing_lines(east.dump(), west.dump(), "west, compared with east");
 }
 
-bool SimWorld::expect_prefix() {
+std::optional<std::vector<std::string>> SimWorld::differences_from_a_moment() {
   network.partition("east", "west");
   loop.run_for(5s);
   const auto session = std::string(status(west).at("session").as_string());
   auto bytes = must(west.brick().store().applied(session));
   georep::AppliedState state;
   if (bytes && !state.ParseFromString(*bytes)) throw std::runtime_error("unreadable applied state");
-  bool exact = state.scan_done() && state.positions(0).index() >= state.exact_from_index();
-  if (exact) {
+  std::optional<std::vector<std::string>> found;
+  if (state.scan_done() && state.positions(0).index() >= state.exact_from_index()) {
     const auto index = state.positions(0).index();
-    expect_same_volume(fold_east(index), west.dump(),
-                       fmt::format("west, compared with east as of record {}", index));
+    found = differing_lines(fold_east(index), west.dump(),
+                            fmt::format("west, compared with east as of record {}", index));
   }
   network.heal("east", "west");
-  return exact;
+  return found;
+}
+
+std::vector<std::string> SimWorld::differences_from_the_log() {
+  return differing_lines(fold_east(UINT64_MAX), east.dump(), "east, compared with its log");
 }
 
 std::vector<std::string> SimWorld::fold_east(std::uint64_t index) {
@@ -131,21 +143,6 @@ std::vector<std::string> SimWorld::fold_east(std::uint64_t index) {
   }
   must(client.replay(records));
   return client.dump();
-}
-
-void expect_same_volume(const std::vector<std::string>& expected, const std::vector<std::string>& actual,
-                        std::string_view what) {
-  if (expected == actual) return;
-  std::string text = fmt::format("{}: {} and {} lines", what, expected.size(), actual.size());
-  int shown = 0;
-  for (const auto& line : expected) {
-    if (std::ranges::count(actual, line) == 0 && ++shown <= 5) text += "\n  expected " + line.substr(0, 600);
-  }
-  for (const auto& line : actual) {
-    if (std::ranges::count(expected, line) == 0 && ++shown <= 10)
-      text += "\n  found    " + line.substr(0, 600);
-  }
-  ADD_FAILURE() << text;
 }
 
 }  // namespace polder

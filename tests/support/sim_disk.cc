@@ -42,13 +42,15 @@ void SimDisk::fail_nth(std::uint64_t n, int code, bool sticky) {
   state_->fail_code = code;
   state_->fail_sticky = sticky;
   state_->fired = false;
+  state_->on_fault = {};
   state_->frozen = false;
 }
 
-void SimDisk::freeze_at(std::uint64_t n) {
+void SimDisk::freeze_at(std::uint64_t n, std::function<void()> then) {
   fail_nth(n, EIO, true);
   std::lock_guard lock(mutex_);
   state_->frozen = true;
+  state_->on_fault = std::move(then);
 }
 
 void SimDisk::heal() {
@@ -75,6 +77,11 @@ std::uint64_t SimDisk::calls() const {
 void SimDisk::set_capacity(std::uint64_t bytes) {
   std::lock_guard lock(mutex_);
   state_->capacity_pages = (bytes + SparseData::kPageBytes - 1) / SparseData::kPageBytes;
+}
+
+std::uint64_t SimDisk::used_bytes() const {
+  std::lock_guard lock(mutex_);
+  return state_->tree.used_pages() * SparseData::kPageBytes;
 }
 
 void SimDisk::trace(Trace& trace, std::size_t actor) {
@@ -107,6 +114,7 @@ Result<void> SimDisk::State::count_call(std::string_view function) {
   }
   if (fail_at == 0 || calls < fail_at || (calls > fail_at && !fail_sticky)) return {};
   fired = true;
+  if (auto tell = std::exchange(on_fault, {})) tell();
   return Error(fail_code);
 }
 

@@ -37,8 +37,9 @@ class SimDisk final : public Disk {
   void crash(std::uint64_t seed);
   /// Every call fails with EIO until kill(), crash() or heal().
   void freeze() { freeze_at(1); }
-  /// The same from the n-th call on: where the process is to die.
-  void freeze_at(std::uint64_t n);
+  /// The same from the n-th call on: where the process is to die. `then` is called at that call, once, and
+  /// must not use the disk.
+  void freeze_at(std::uint64_t n, std::function<void()> then = {});
 
   // Faults.
 
@@ -54,6 +55,7 @@ class SimDisk final : public Disk {
   std::uint64_t calls() const;
   /// Room for file contents; 0 means without limit. ENOSPC past it.
   void set_capacity(std::uint64_t bytes);
+  std::uint64_t used_bytes() const;
   /// Whether clone_range works; when not, EOPNOTSUPP. It does by default.
   void set_reflink(bool supported);
   /// Each call goes into it, as one of `actor`.

@@ -101,6 +101,7 @@ struct SimDisk::State {
   bool fail_sticky = false;
   bool frozen = false;  // the process is ending: a sync that it still tries did not happen at all
   bool fired = false;
+  std::function<void()> on_fault;
   std::uint64_t capacity_pages = 0;
   bool reflink = true;
   std::function<void()> on_syncfs;

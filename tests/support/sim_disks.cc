@@ -10,8 +10,9 @@ SimDisk& SimDisks::add(const std::string& name) {
   return *disk;
 }
 
-void SimDisks::freeze() {
-  for (auto& [name, disk] : disks_) disk->freeze();
+void SimDisks::freeze(const SimDisk* but) {
+  for (auto& [name, disk] : disks_)
+    if (disk.get() != but) disk->freeze();
 }
 
 void SimDisks::kill() {

@@ -21,8 +21,8 @@ class SimDisks final : public Disk {
   /// With its directory `/name`.
   SimDisk& add(const std::string& name);
   SimDisk& at(const std::string& name) { return *disks_.at(name); }
-  /// All at once.
-  void freeze();
+  /// All at once, but for `that`.
+  void freeze(const SimDisk* but = nullptr);
   void kill();
   /// Each disk loses what it likes.
   void crash(std::uint64_t seed);
