@@ -7,6 +7,7 @@
 #include "tests/sim/cluster_world.h"
 #include "tests/sim/scenario.h"
 #include "tests/workload/look.h"
+#include "tests/workload/shared_files.h"
 #include "tests/workload/volume_client.h"
 
 namespace polder {
@@ -25,10 +26,13 @@ class ClusterRun {
                               .mounts = 2 + below(4)}),
         plan_(options.seed, options.faults, world_.loop.clock(), world_.trace),
         history_(world_.mounts.size()) {
-    for (std::size_t i = 0; i < world_.mounts.size(); ++i)
+    for (std::size_t i = 0; i < world_.mounts.size(); ++i) {
       clients_.push_back(
           std::make_unique<VolumeClient>(i, options.seed * 100 + i, all_, history_,
                                          [&](std::size_t number) { history_.acknowledged(number); }));
+      sharers_.push_back(std::make_unique<SharingClient>(i, options.seed * 100 + 50 + i, all_, shared_));
+    }
+    must(world_.loop.run_until_done(shared_.begin(world_.mounts[0]->ops(), world_.mounts.size())));
   }
 
   RunReport run() {
@@ -50,16 +54,20 @@ class ClusterRun {
   /// The clients work while things go wrong; then all is looked at, and is where the next phase begins.
   void phase() {
     all_.stop = all_.power_lost = all_.disk_failed = all_.full = false;
-    for (std::size_t i = 0; i < clients_.size(); ++i)
-      group_.spawn(world_.loop.executor(), clients_[i]->act(world_.mounts[i]->ops(), 40));
-    for (auto faults = 3 + below(20); group_.size() > 0; faults -= faults > 0) {
-      world_.loop.run_for(world_.some(300ms));
+    const auto sessions = this->sessions();
+    for (std::size_t i = 0; i < clients_.size(); ++i) {
+      auto& ops = world_.mounts[i]->ops();
+      group_.spawn(world_.loop.executor(), clients_[i]->act(ops, 40));
+      group_.spawn(world_.loop.executor(), sharers_[i]->act(ops, world_.loop.clock(), 15));
+    }
+    for (auto faults = 2 + below(6); group_.size() > 0; faults -= faults > 0) {
+      world_.loop.run_for(world_.some(200ms));
       if (faults > 1 && !all_.power_lost) plan_.next(kFaults);
       if (faults == 1) plan_.next(kEnds);
     }
     settle();
     if (!report_.problems.empty()) return;
-    auto found = look();
+    auto found = look(sessions == this->sessions());
     if (report_.problems.empty()) begin_again(found);
   }
 
@@ -68,16 +76,28 @@ class ClusterRun {
     for (std::size_t i = 0; i < clients_.size(); ++i) {
       auto resolved = world_.loop.run_until_done(clients_[i]->resolve(world_.mounts[i]->ops()));
       if (!resolved) report_.found({"resolve: " + resolved.error().message()});
+      world_.loop.run_until_done(sharers_[i]->close_all(world_.mounts[i]->ops()));
     }
   }
 
-  FoundVolume look() {
+  /// A client that was away for too long has another one now, and none of its locks.
+  std::vector<std::uint32_t> sessions() const {
+    std::vector<std::uint32_t> list;
+    for (const auto& mount : world_.mounts) list.push_back(mount->client().status().session);
+    return list;
+  }
+
+  FoundVolume look(bool sessions_kept) {
     report_.found(all_.unexpected);
     report_.found(world_.problems());
-    auto found = must(world_.loop.run_until_done(polder::look(world_.site.stack().top())));
+    auto& top = world_.site.stack().top();
+    const auto found = SharedFiles::others(must(world_.loop.run_until_done(polder::look(top))));
     auto history = history_;
     // A kill loses nothing, synced or not.
-    if (!all_.power_lost) history.acknowledged(history.acknowledge(history.cover_of_sync()));
+    if (!all_.power_lost) {
+      history.acknowledged(history.acknowledge(history.cover_of_sync()));
+      report_.found(must(world_.loop.run_until_done(shared_.problems(top, sessions_kept))));
+    }
     report_.found(history.problems(found, history.acknowledgements()));
     if (!report_.problems.empty()) report_.last = world_.trace.last();
     return found;
@@ -90,6 +110,7 @@ class ClusterRun {
       if (synced.failed_with(EIO) && may_fail) synced = world_.loop.run_until_done(mount->ops().sync({}));
       if (!synced) report_.found({mount->name() + ": sync: " + synced.error().message()});
     }
+    must(world_.loop.run_until_done(shared_.begin(world_.mounts[0]->ops(), world_.mounts.size())));
     history_ = History(clients_.size(), found);
     all_.adopt(found);
     for (const auto& client : clients_) client->adopt(found);
@@ -188,6 +209,8 @@ class ClusterRun {
   History history_;
   Clients all_;
   std::vector<std::unique_ptr<VolumeClient>> clients_;
+  SharedFiles shared_;
+  std::vector<std::unique_ptr<SharingClient>> sharers_;
   TaskGroup group_{"clients"};
   RunReport report_;
 };

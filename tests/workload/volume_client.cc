@@ -32,7 +32,8 @@ Task<void> VolumeClient::act(FileOps& ops, int steps) {
       all_.acknowledged += ctx_.sequence - before;
     } else if (may_have_happened(outcome.error())) {
       open_ = true;
-      if (!co_await resolve(ops)) co_return;
+      // A brick that has failed may do it when it starts again.
+      if (all_.disk_failed || !co_await resolve(ops)) co_return;
     } else if (!is_usual(outcome.error().code())) {
       all_.unexpected.push_back(outcome.error().message());
     }
@@ -44,11 +45,11 @@ Task<void> VolumeClient::act(FileOps& ops, int steps) {
 /// changed nothing.
 bool VolumeClient::is_usual(int code) const {
   return code == ENOENT || code == ESTALE || code == EEXIST || code == ENOTEMPTY || code == EINVAL ||
-         code == EXDEV || (code == ENOSPC && all_.full);
+         code == EXDEV || (code == ENOSPC && all_.full) || (code == EIO && all_.disk_failed);
 }
 
 bool VolumeClient::may_have_happened(const Error& error) const {
-  return all_.power_lost || (all_.disk_failed && error.is(EIO));
+  return all_.power_lost || error.maybe_applied();
 }
 
 // --- finding out what has happened
@@ -102,14 +103,14 @@ Task<Result<void>> VolumeClient::resolve_file(FileOps& ops, Gfid gfid) {
 }
 
 void VolumeClient::expect_losses() {
-  names_may_be_lost_ = true;
+  names_may_be_lost_ = some_may_be_lost_ = true;
   for (const auto& [gfid, state] : files_) files_may_be_lost_.insert(gfid);
 }
 
 /// EIO is no surprise when something may be lost; what one fsync has told, the next one does not.
 Result<void> VolumeClient::tell_losses(Result<void> synced, const Gfid* file) {
   const bool names = std::exchange(names_may_be_lost_, false);
-  const bool bytes = file && files_may_be_lost_.erase(*file) != 0;
+  const bool bytes = file ? files_may_be_lost_.erase(*file) != 0 : std::exchange(some_may_be_lost_, false);
   return synced.failed_with(EIO) && (names || bytes) ? Result<void>() : synced;
 }
 

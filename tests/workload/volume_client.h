@@ -26,7 +26,7 @@ struct Clients {
 
   // What the world does to them, and they must then expect:
   bool full = false;         // ENOSPC, which has changed nothing
-  bool disk_failed = false;  // EIO, and who got that does not know what has happened
+  bool disk_failed = false;  // EIO
   /// Who was under way then may be told that somebody was faster: itself, in a request that it had to send
   /// again (coherence.md, P2).
   bool power_lost = false;
@@ -105,6 +105,7 @@ class VolumeClient {
   bool open_ = false;     // the last step: it is not known whether it has happened
 
   bool names_may_be_lost_ = false;
+  bool some_may_be_lost_ = false;  // of whatever: what a sync of everything tells
   std::set<Gfid> files_may_be_lost_;
 };
 
