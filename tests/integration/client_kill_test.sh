@@ -34,12 +34,6 @@ hold() {
   wanter=$!
   wait_until "somebody wants" [ -e "$work/wants" ]
 }
-wait_until() {  # WHAT COMMAND...
-  local what=$1 i
-  shift
-  for ((i = 0; i < 600; i++)); do "$@" && return; sleep 0.1; done
-  fail "$what: not within a minute"
-}
 large_files() { find "$brick_place"*/data/.polder/gfid -size +32M 2> /dev/null | wc -l; }
 is_reclaimed() { [ "$(large_files)" -eq 0 ]; }
 

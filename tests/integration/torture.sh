@@ -3,6 +3,7 @@
 #   witness NAME SEED DIR [OTHER...] [OPTION...]  starts witness.py in the background
 #   witnesses_stop                                ends all of them; what they found wrong is the test's failure
 #   witnesses_live                                fails if one has ended by itself
+#   wait_until WHAT COMMAND...                    for a minute at most
 #   mount_pid DIR                                 the mount.polder that serves DIR
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 declare -A witnesses=()
@@ -24,8 +25,14 @@ witnesses_stop() {
   touch "$work/stop"
   for who in "${!witnesses[@]}"; do
     wait "${witnesses[$who]}" || fail "witness $who: $(cat "$work/witness-$who.err")"
-    cat "$work/witness-$who.out"
+    tail -n 1 "$work/witness-$who.out"
   done
   witnesses=()
 }
 mount_pid() { pgrep -o -f "^mount.polder .* $1 " || fail "nothing serves $1"; }
+wait_until() {
+  local what=$1 i
+  shift
+  for ((i = 0; i < 600; i++)); do "$@" && return; sleep 0.1; done
+  fail "$what: not within a minute"
+}

@@ -3,13 +3,14 @@
 """An application that changes a tree of its own on a mount, call by call, and knows all the time what must be there, also when the
 mount breaks in the midst of a call:
 
-    witness.py SEED STOP-FILE DIR [OTHER...] [--breaks] [--expires]
+    witness.py SEED STOP-FILE DIR [OTHER...] [--breaks] [--expires] [--full]
 
 DIR: an empty or missing directory on a mount; OTHER: the same directory through other mounts, read at random and compared.
 Works until STOP-FILE exists, then looks at the whole tree through each mount. Status 1 and a sentence: a call failed, a byte, a name or an
 attribute is not what was acknowledged, or something is there that nobody made. --breaks: calls may end with ENOTCONN (mount.polder
 was killed). Then it waits until DIR is there again and compares the tree; the call that was cut off has happened or not.
---expires: the same for EIO and ESTALE (the session of the mount may end while it is away for too long).
+--expires: the same for EIO and ESTALE (the session of the mount may end while it is away for too long). --full: the same for ENOSPC
+and EIO (somebody else takes the brick's last blocks), until there is room again.
 
 What counts as a promise: an acknowledged call; for bytes that were written through a mapping, the msync or fsync after them.
 A file's bytes are blocks that each name the file, their place and their version, so that a wrong one tells where it comes from.
@@ -30,6 +31,7 @@ OLD_NAMES_S = 1.2  # how long another mount's kernel may believe a name (docs/co
 PATIENCE_S = 180  # for a mount to come back
 BROKEN = (errno.ENOTCONN, errno.ECONNABORTED, errno.ENODEV)
 EXPIRED = (errno.EIO, errno.ESTALE)
+FULL = (errno.ENOSPC, errno.EIO)
 
 
 class Broken(Exception):
@@ -437,7 +439,14 @@ class Witness:
         self.broke("list", error)
 
     def look_at_object(self, path, thing, top, settle):
-        name = self.at(path, top)
+        try:
+            self.look_at_it(thing, self.at(path, top), settle)
+        except OSError as error:
+            self.broke(f"look at {self.at(path, top)}", error)
+        if thing.kind == "file":
+            self.look_at_file(path, top, settle)
+
+    def look_at_it(self, thing, name, settle):
         status = os.lstat(name)
         kind = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}[stat.S_IFMT(status.st_mode)]
         mode = stat.S_IMODE(status.st_mode)
@@ -452,8 +461,6 @@ class Witness:
         value = os.getxattr(name, "user.witness") if "user.witness" in os.listxattr(name) else None
         if value not in thing.values:
             raise Wrong(f"{name}: user.witness is {value!r}, not {thing.values}")
-        if kind == "file":
-            self.look_at_file(path, top, settle)
         if settle:
             thing.modes, thing.values = [mode], [value]
 
@@ -465,14 +472,15 @@ class Witness:
         for fd, _ in self.handles:
             close_quietly(fd)
         self.handles = []
-        wait_for(self.at(""))
-        pending, self.pending = self.pending, None
+        wait_for(self.at(""), self.may_break)
         try:
             self.look_at_all(0, settle=True)
+            self.pending = None
         except Wrong as first:
-            if pending is None:
+            if self.pending is None:
                 raise
-            pending()
+            self.pending()
+            self.pending = None
             try:
                 self.look_at_all(0, settle=True)
             except Wrong as second:
@@ -504,6 +512,7 @@ class Witness:
         for fd, thing in self.handles:
             self.compare_bytes(f"file {thing.serial}, open", fd, thing, False)
             os.close(fd)
+        print(f"witness {self.seed}: at rest", flush=True)
         time.sleep(OLD_NAMES_S)
         for top in range(len(self.tops)):
             self.look_at_all(top)
@@ -536,16 +545,22 @@ def close_quietly(fd):
         pass
 
 
-def wait_for(path):
+def wait_for(path, errors):
+    """Until the mount is there, and there is room: then a call that was refused for lack of it has been taken back, too."""
     end = time.monotonic() + PATIENCE_S
     while True:
         try:
-            os.statvfs(path)
             os.listdir(path)
+            if errno.ENOSPC in errors:
+                probe = path + "/probe"
+                if os.path.isdir(probe):  # one that was refused and happened
+                    os.rmdir(probe)
+                os.mkdir(probe)
+                os.rmdir(probe)
             return
         except OSError as error:
             # ENOENT: the mount point itself, between umount and mount.
-            if error.errno not in BROKEN + (errno.ENOENT,) or time.monotonic() > end:
+            if error.errno not in errors + (errno.ENOENT,) or time.monotonic() > end:
                 raise Wrong(f"{path} does not come back: {error}")
         time.sleep(0.05)
 
@@ -553,7 +568,7 @@ def wait_for(path):
 def main():
     words = [w for w in sys.argv[1:] if not w.startswith("--")]
     seed, stop, tops = int(words[0]), words[1], words[2:]
-    witness = Witness(seed, tops, BROKEN * ("--breaks" in sys.argv) + EXPIRED * ("--expires" in sys.argv))
+    witness = Witness(seed, tops, BROKEN * ("--breaks" in sys.argv) + EXPIRED * ("--expires" in sys.argv) + FULL * ("--full" in sys.argv))
     try:
         witness.run(stop)
     except Wrong as wrong:

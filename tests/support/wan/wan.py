@@ -87,7 +87,8 @@ class Connection:
         self.wan.resets += 1
         for _, writer in self.ends:
             abort(writer)
-        self.task.cancel()  # what waits for a line to heal, or for more to send
+        if self.task is not asyncio.current_task():
+            self.task.cancel()  # what waits for a line to heal, or for more to send
 
 
 class Pipe:
