@@ -43,9 +43,9 @@ witness two 2 "$b/two" "$c/two"
 witness three 3 "$c/three" "$a/three"
 for ((round = 1; round <= rounds; round++)); do
   step "stopped for longer than a lease"
-  pause_server 2.5
-  pause_mount "$a" 2.5
-  pause_mount "$c" 2.5
+  pause_server 1.5
+  pause_mount "$a" 1.5
+  pause_mount "$c" 1.5
   pid=$(mount_pid "$a")
   step "what a stopped mount has in its caches"
   "$here/stale.py" "$a/stale" "$b/stale" "kill -STOP $pid" "kill -CONT $pid"
