@@ -19,7 +19,7 @@ far=${name}w
 fs=btrfs
 volume_up
 "$cluster" up "$far" --fs "$fs"
-trap 'status=$?; "$cluster" down "$far"; (exit $status); volume_down' EXIT
+trap 'status=$?; set +e; "$cluster" down "$far"; (exit $status); volume_down' EXIT
 step() { echo "== $*"; }
 # Each process with a clock of its own reads how much it is off from a file, each time it looks.
 clock() { echo "$2" > "$work/$1.new"; mv "$work/$1.new" "$work/$1"; }

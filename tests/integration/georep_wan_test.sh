@@ -25,7 +25,7 @@ wan_down() {  # STATUS
 fs=btrfs  # XFS keeps some room behind the end of a file that grows, as it likes
 volume_up
 "$cluster" up "$far" --fs "$fs" --size 8G
-trap 'status=$?; wan_down $status; (exit $status); volume_down' EXIT
+trap 'status=$?; set +e; wan_down $status; (exit $status); volume_down' EXIT
 "$cluster" exec "$far" -- polder volume create data "$("$cluster" address "$far"):$("$cluster" dir "$far")/brick/data" > /dev/null
 "$cluster" exec "$far" -- polder volume start data > /dev/null
 for site in "$name" "$far"; do "$cluster" exec "$site" -- polder volume set data changelog.segment-size 1MiB > /dev/null; done
