@@ -214,7 +214,10 @@ std::size_t PrimarySession::Impl::size_of_next_cut() const {
 }
 
 bool PrimarySession::Impl::still_written(const Record& create) const {
-  const auto age = seams_.clock.wall_time() - nanoseconds(static_cast<std::int64_t>(create.hlc.ns));
+  // One that is made in the future is as old as that: the clock was set back, and hours may pass until it
+  // gets there.
+  const auto age =
+      std::chrono::abs(seams_.clock.wall_time() - nanoseconds(static_cast<std::int64_t>(create.hlc.ns)));
   return age < kYoung && brick_.is_open(create.gfid);
 }
 
