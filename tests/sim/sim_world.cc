@@ -6,20 +6,15 @@
 #include <cstdlib>
 
 #include "base/log.h"
-#include "core-volume/layers/memory/memory_layer.h"
 #include "georep/protocol/stream.h"
 #include "proto/georep.pb.h"
+#include "tests/sim/fold.h"
 
 namespace polder {
 
 namespace {
 
 using namespace std::chrono_literals;
-
-/// About the log, or about the site: no part of the content.
-bool is_content(const Record& record) {
-  return record.kind < RecordKind::kMark || record.kind == RecordKind::kRemoved;
-}
 
 RpcClientOptions mount_options() {
   RpcClientOptions options;
@@ -110,27 +105,11 @@ bool SimWorld::expect_prefix() {
   bool exact = state.scan_done() && state.positions(0).index() >= state.exact_from_index();
   if (exact) {
     const auto index = state.positions(0).index();
-    expect_same_volume(fold_east(index), west.dump(),
+    expect_same_volume(fold_logs(loop, east.clock(), {&east.brick().journal()}, index), west.dump(),
                        fmt::format("west, compared with east as of record {}", index));
   }
   network.heal("east", "west");
   return exact;
-}
-
-std::vector<std::string> SimWorld::fold_east(std::uint64_t index) {
-  HlcClock hlc(east.clock());
-  auto gfids = make_seeded_random(1);
-  MemoryLayer model(hlc, *gfids);
-  BorrowedStack stack(loop, model);
-  Client client(stack, 0);
-  auto reader = must(east.brick().journal().read_from(1));
-  std::vector<Record> records;
-  while (auto record = must(reader->next())) {
-    if (record->index > index) break;
-    if (is_content(*record)) records.push_back(std::move(*record));
-  }
-  must(client.replay(records));
-  return client.dump();
 }
 
 void expect_same_volume(const std::vector<std::string>& expected, const std::vector<std::string>& actual,

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "tests/sim/fold.h"
+
+#include <algorithm>
+
+#include "base/hlc.h"
+#include "base/random.h"
+#include "core-volume/layers/memory/memory_layer.h"
+#include "tests/sim/sim_site.h"
+
+namespace polder {
+
+namespace {
+
+/// About the log, or about the site: no part of the content.
+bool is_content(const Record& record) {
+  return record.is_history() && (record.kind < RecordKind::kMark || record.kind == RecordKind::kRemoved);
+}
+
+void read_content(Journal& log, std::uint64_t last, std::vector<Record>& records) {
+  auto reader = must(log.read_from(1, true));
+  while (auto record = must(reader->next())) {
+    if (record->index > last) return;
+    if (is_content(*record)) records.push_back(std::move(*record));
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> fold_logs(SimLoop& loop, Clock& clock, const std::vector<Journal*>& logs,
+                                   std::uint64_t last) {
+  std::vector<Record> records;
+  for (Journal* log : logs) read_content(*log, last, records);
+  // One clock stamps all of them.
+  std::ranges::sort(records, {}, &Record::hlc);
+  HlcClock hlc(clock);
+  auto gfids = make_seeded_random(1);
+  MemoryLayer model(hlc, *gfids);
+  BorrowedStack stack(loop, model);
+  Client client(stack, 0);
+  must(client.replay(records));
+  return client.dump();
+}
+
+}  // namespace polder
