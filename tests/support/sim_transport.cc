@@ -53,7 +53,11 @@ struct Accepting {
   Endpoint local;
   std::vector<std::string> protocols;
   std::shared_ptr<const TlsIdentity> identity;
-  std::deque<std::unique_ptr<Stream>> ready;
+  struct Arrived {
+    std::shared_ptr<Connection> connection;
+    std::unique_ptr<Stream> stream;
+  };
+  std::deque<Arrived> ready;
   Event changed;
   bool closed = false;
 
@@ -82,6 +86,27 @@ struct SimNetwork::State {
   std::uint16_t next_port = 40000;
   Trace* const trace;
   std::map<std::string, std::size_t> actors;  // in the trace, by host
+
+  std::uint64_t calls = 0;
+  std::uint64_t fail_at = 0;  // 0: no call
+  int fail_code = 0;
+  bool fired = false;
+  std::function<void(const std::string&)> on_call;
+
+  /// Counts a call, and fails it when that is due.
+  Result<void> count_call(std::string_view what, const std::string& from, const std::string& to) {
+    ++calls;
+    if (on_call) on_call(fmt::format("{} from {} to {}", what, from, to));
+    if (calls != fail_at) return {};
+    fired = true;
+    return Error(fail_code);
+  }
+  /// Of one that has a connection: breaks it, too.
+  Result<void> count_call(std::string_view what, Connection& connection, int side) {
+    auto allowed = count_call(what, connection.hosts[side], connection.hosts[1 - side]);
+    if (!allowed) connection.reset();
+    return allowed;
+  }
 
   void arrived(const std::string& from, const std::string& to, std::size_t bytes) {
     carried[{from, to}] += bytes;
@@ -177,6 +202,7 @@ class SimStream final : public Stream {
       nanoseconds next = in.chunks.empty() ? in.end_due : in.chunks.front().due;
       CO_TRY(co_await wait(network, connection, blocked ? kNever : next));
     }
+    CO_TRY(network->count_call("read", *connection, side));
     co_return take(*network, *connection, side, out);
   }
 
@@ -201,6 +227,8 @@ class SimStream final : public Stream {
   static Task<Result<void>> write(Network network, std::shared_ptr<Connection> connection, int side,
                                   std::span<const ConstBytes> pieces) {
     Pipe& out = connection->pipes[side];
+    if (!usable(*network, *connection, side)) co_return Error(ECONNRESET);
+    CO_TRY(network->count_call("write", *connection, side));
     for (ConstBytes piece : pieces) {
       while (!piece.empty()) {
         if (!usable(*network, *connection, side)) co_return Error(ECONNRESET);
@@ -236,24 +264,29 @@ class SimStream final : public Stream {
 
 class SimListener final : public Listener {
  public:
-  explicit SimListener(std::shared_ptr<Accepting> accepting) : accepting_(std::move(accepting)) {}
+  SimListener(Network network, std::shared_ptr<Accepting> accepting)
+      : network_(std::move(network)), accepting_(std::move(accepting)) {}
   ~SimListener() override { accepting_->close(); }
 
   Task<Result<std::unique_ptr<Stream>>> accept() override {
+    auto network = network_;
     auto accepting = accepting_;
     for (;;) {
       if (accepting->closed) co_return Error(ECANCELED);
-      if (!accepting->ready.empty()) break;
-      CO_TRY(co_await accepting->changed.wait());
+      if (accepting->ready.empty()) {
+        CO_TRY(co_await accepting->changed.wait());
+        continue;
+      }
+      auto arrived = std::move(accepting->ready.front());
+      accepting->ready.pop_front();
+      if (network->count_call("accept", *arrived.connection, 1)) co_return std::move(arrived.stream);
     }
-    auto stream = std::move(accepting->ready.front());
-    accepting->ready.pop_front();
-    co_return std::move(stream);
   }
   void close() override { accepting_->close(); }
   Endpoint local() const override { return accepting_->local; }
 
  private:
+  Network network_;
   std::shared_ptr<Accepting> accepting_;
 };
 
@@ -293,7 +326,7 @@ class SimTransport final : public Transport {
     auto before = slot.lock();
     if (before && !before->closed) co_return Error(EADDRINUSE).with("listen on {}", endpoint.text());
     slot = accepting;
-    co_return std::make_unique<SimListener>(std::move(accepting));
+    co_return std::make_unique<SimListener>(network_, std::move(accepting));
   }
 
  private:
@@ -321,6 +354,7 @@ class SimTransport final : public Transport {
     bool same_host = is_unix || to.host == "localhost" || to.host == "127.0.0.1" || to.host == "::1";
     std::string host = same_host ? from : to.host;
     nanoseconds limit = network->clock.boot_time() + kConnectLimit;
+    CO_TRY(network->count_call("connect", from, host));
     if (!is_unix) {
       CO_TRY(co_await travel(network, from, host, limit));
     }
@@ -341,7 +375,7 @@ class SimTransport final : public Transport {
       CO_TRY(welcome, shake_hands(*connection, *accepting, *identity));
     }
     if (welcome) {
-      accepting->ready.push_back(std::make_unique<SimStream>(network, connection, 1));
+      accepting->ready.push_back({connection, std::make_unique<SimStream>(network, connection, 1)});
       accepting->changed.notify_all();
     }
     if (!is_unix) {
@@ -420,6 +454,24 @@ void SimNetwork::kill_processes(const std::string& host) {
   state_->for_connections([&](Connection& connection) {
     if (connection.hosts[0] == host || connection.hosts[1] == host) connection.reset();
   });
+}
+
+void SimNetwork::fail_nth(std::uint64_t n, int code) {
+  state_->fail_at = state_->calls + n;
+  state_->fail_code = code;
+  state_->fired = false;
+}
+
+bool SimNetwork::fault_fired() const {
+  return state_->fired;
+}
+
+std::uint64_t SimNetwork::calls() const {
+  return state_->calls;
+}
+
+void SimNetwork::on_call(std::function<void(const std::string&)> listener) {
+  state_->on_call = std::move(listener);
 }
 
 std::uint64_t SimNetwork::carried_bytes(const std::string& from, const std::string& to) const {

@@ -3,6 +3,7 @@
 // does: ordered bytes, delayed by a seeded random time, torn at random places, stopped by partitions, lost by
 // resets. Certificates are checked as a handshake would, without the cryptography of one. Loop thread only.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -41,6 +42,16 @@ class SimNetwork {
   void reset(const std::string& a, const std::string& b);
   /// The host's kernel closes everything its processes had: their listeners end, their peers see ECONNRESET.
   void kill_processes(const std::string& host);
+  /// The n-th call from now (1 = the next one) fails with `code`, and its connection breaks. A connect and a
+  /// write do nothing then; a read loses what it would have returned; an accept the connection that it would
+  /// have returned, and waits for another one, as after a failed handshake.
+  void fail_nth(std::uint64_t n, int code);
+  /// True once the call named by fail_nth was made.
+  bool fault_fired() const;
+  /// Calls so far, of all hosts: for loops over fail_nth. Reads and accepts count when they return something.
+  std::uint64_t calls() const;
+  /// Called at each of them with what it is: "connect from a to b". Must not use the network.
+  void on_call(std::function<void(const std::string&)> listener);
   /// Bytes delivered so far from one host to another: what a link would have carried.
   std::uint64_t carried_bytes(const std::string& from, const std::string& to) const;
 

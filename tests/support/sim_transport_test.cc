@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <algorithm>
+#include <set>
 
 #include "base/concurrency.h"
 #include "base/random.h"
@@ -213,6 +214,54 @@ std::vector<std::string> trace_of(std::uint64_t seed) {
 TEST(SimTransport, TheSeedDecidesEverything) {
   EXPECT_EQ(trace_of(3), trace_of(3));
   EXPECT_NE(trace_of(3), trace_of(4));
+}
+
+/// What a connection made of it: who connects says "ping" and is answered "pong".
+Task<Result<std::string>> ask(Transport& transport, Endpoint at,
+                              std::shared_ptr<const TlsIdentity> identity) {
+  CO_TRY(auto stream, co_await transport.connect(at, "polder-rpc/1", std::move(identity)));
+  CO_TRY(co_await send(*stream, "ping"));
+  co_return co_await receive(*stream, 4);
+}
+
+Task<void> answer(Listener& listener, std::vector<int>& errors) {
+  for (;;) {
+    auto stream = co_await listener.accept();
+    if (!stream) co_return;
+    auto asked = co_await receive(**stream, 4);
+    auto answered = asked ? co_await send(**stream, "pong") : Result<void>(asked.error());
+    if (!answered) errors.push_back(answered.error().code());
+  }
+}
+
+TEST_F(SimTransportTest, EachCallFailsOnceAndBreaksItsConnection) {
+  auto listener = loop_.run_until_done(b_->listen(at_b_, {"polder-rpc/1"}, identity("node:b"))).value();
+  std::vector<int> errors;
+  TaskGroup group("server");
+  group.spawn(loop_.executor(), answer(*listener, errors));
+  auto client = identity("client:a");
+  std::vector<std::string> calls;
+  network_.on_call([&](const std::string& call) { calls.push_back(call.substr(0, call.find(' '))); });
+  std::set<std::string> failed_calls;
+  for (std::uint64_t n = 1;; ++n) {
+    calls.clear();
+    errors.clear();
+    network_.fail_nth(n, ETIMEDOUT);
+    const auto answer = loop_.run_until_done(ask(*a_, at_b_, client));
+    loop_.run_for(1s);
+    if (!network_.fault_fired()) {
+      EXPECT_EQ(answer.value(), "pong");
+      break;
+    }
+    ASSERT_EQ(calls.size(), n) << "nothing goes on after it";
+    failed_calls.insert(calls.back());
+    const bool at_client = calls.back() == "connect" || answer.failed_with(ETIMEDOUT);
+    EXPECT_TRUE(at_client || answer.failed_with(ECONNRESET)) << calls.back();
+    if (!at_client && calls.back() != "accept") EXPECT_EQ(errors, std::vector{ETIMEDOUT}) << calls.back();
+  }
+  EXPECT_EQ(failed_calls, (std::set<std::string>{"accept", "connect", "read", "write"}));
+  listener->close();
+  loop_.run_until_done(group.stop());
 }
 
 }  // namespace
