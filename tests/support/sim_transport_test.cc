@@ -152,6 +152,93 @@ TEST_F(SimTransportTest, ResetAndKilledProcesses) {
   EXPECT_TRUE(connected().server);  // started again
 }
 
+TEST_F(SimTransportTest, ASlowLinkCarriesOneAfterTheOther) {
+  auto first = connected(), second = connected();
+  network_.set_delay(1ms, 1ms);
+  network_.set_speed("a", "b", 10'000);
+  const auto start = loop_.clock().boot_time();
+  ASSERT_TRUE(loop_.run_until_done(send(*first.client, std::string(20'000, 'x'))));
+  ASSERT_TRUE(loop_.run_until_done(send(*second.client, "after the others' bytes")));
+  ASSERT_TRUE(loop_.run_until_done(send(*second.server, "the other direction is free")));
+  EXPECT_EQ(loop_.run_until_done(receive(*second.client, 27)).value(), "the other direction is free");
+  EXPECT_LT(loop_.clock().boot_time(), start + 10ms);
+  EXPECT_EQ(loop_.run_until_done(receive(*first.server, 4'000))->size(), 4'000U);
+  EXPECT_LT(loop_.clock().boot_time(), start + 1s) << "its bytes come bit by bit";
+  EXPECT_EQ(loop_.run_until_done(receive(*second.server, 23)).value(), "after the others' bytes");
+  EXPECT_GE(loop_.clock().boot_time(), start + 2s);
+  network_.set_speed("a", "b", 0);
+  const auto fast = loop_.clock().boot_time();
+  ASSERT_TRUE(loop_.run_until_done(send(*second.client, std::string(100'000, 'x'))));
+  EXPECT_EQ(loop_.run_until_done(receive(*second.server, 100'000))->size(), 100'000U);
+  EXPECT_EQ(loop_.clock().boot_time(), fast + 1ms);
+}
+
+TEST_F(SimTransportTest, ALostPieceHoldsUpWhatFollows) {
+  auto [client, server] = connected();
+  network_.set_delay(1ms, 1ms);
+  network_.set_loss("a", "b", 4);
+  std::string sent, received;
+  int late = 0;
+  for (int i = 0; i < 50; ++i) {
+    const auto start = loop_.clock().boot_time();
+    ASSERT_TRUE(loop_.run_until_done(send(*client, "first ")));
+    ASSERT_TRUE(loop_.run_until_done(send(*client, "second ")));
+    sent += "first second ";
+    received += loop_.run_until_done(receive(*server, 13)).value();
+    const auto took = loop_.clock().boot_time() - start;
+    EXPECT_TRUE(took == 1ms || took >= 1ms + SimNetwork::kResend);
+    late += took > 1ms;
+  }
+  EXPECT_EQ(received, sent);
+  EXPECT_GT(late, 5);
+  EXPECT_LT(late, 45);
+}
+
+TEST_F(SimTransportTest, ConnectionsOvertakeOneAnother) {
+  auto first = connected(), second = connected();
+  network_.set_delay(1ms, 100ms);
+  int overtaken = 0;
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(loop_.run_until_done(send(*first.client, "1")));
+    ASSERT_TRUE(loop_.run_until_done(send(*second.client, "2")));
+    EXPECT_EQ(loop_.run_until_done(receive(*second.server, 1)).value(), "2");
+    const auto came = loop_.clock().boot_time();
+    EXPECT_EQ(loop_.run_until_done(receive(*first.server, 1)).value(), "1");
+    overtaken += loop_.clock().boot_time() > came;
+  }
+  EXPECT_GT(overtaken, 10);
+  EXPECT_LT(overtaken, 40);
+}
+
+TEST_F(SimTransportTest, AResetAfterAByteComesInTheMiddle) {
+  auto other = connected();
+  auto [client, server] = connected();
+  network_.reset_after("a", "b", 3);
+  ASSERT_TRUE(loop_.run_until_done(send(*server, "not of this direction")));
+  EXPECT_EQ(loop_.run_until_done(receive(*client, 21))->size(), 21U);
+  EXPECT_TRUE(network_.reset_pending("a", "b"));
+  ASSERT_TRUE(loop_.run_until_done(send(*client, "frame")));
+  EXPECT_EQ(loop_.run_until_done(receive(*server, 3)).value(), "fra");
+  EXPECT_FALSE(network_.reset_pending("a", "b"));
+  EXPECT_TRUE(loop_.run_until_done(receive(*server, 2)).failed_with(ECONNRESET));
+  EXPECT_TRUE(loop_.run_until_done(send(*client, "x")).failed_with(ECONNRESET));
+  ASSERT_TRUE(loop_.run_until_done(send(*other.client, "others go on")));
+  EXPECT_EQ(loop_.run_until_done(receive(*other.server, 12)).value(), "others go on");
+}
+
+TEST_F(SimTransportTest, WhatWasBlockedCanBeLost) {
+  auto [client, server] = connected();
+  network_.block("b", "a");
+  ASSERT_TRUE(loop_.run_until_done(send(*client, "request")));
+  EXPECT_EQ(loop_.run_until_done(receive(*server, 7)).value(), "request");
+  ASSERT_TRUE(loop_.run_until_done(send(*server, "reply")));
+  network_.lose_blocked("b", "a");
+  EXPECT_TRUE(loop_.run_until_done(receive(*client, 5)).failed_with(ECONNRESET));
+  auto again = connected();
+  ASSERT_TRUE(loop_.run_until_done(send(*again.server, "reply")));
+  EXPECT_EQ(loop_.run_until_done(receive(*again.client, 5)).value(), "reply");
+}
+
 TEST_F(SimTransportTest, CertificatesAreJudgedAsInAHandshake) {
   auto ends = connected();
   TestCa west("west CA");
