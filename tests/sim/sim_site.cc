@@ -5,7 +5,6 @@
 
 #include "core-volume/admin/admin_client.h"
 #include "core-volume/layers/snapshot_view/read_only_layer.h"
-#include "tests/support/sim_workers.h"
 
 namespace polder {
 
@@ -56,7 +55,7 @@ void SimSite::found_cluster() {
 }
 
 void SimSite::boot() {
-  auto workers = std::make_unique<SimWorkers>(loop_.clock(), loop_.executor(), *random_, SimWorkersOptions(),
+  auto workers = std::make_unique<SimWorkers>(loop_.clock(), loop_.executor(), *random_, workers_,
                                               options_.trace, actor_);
   process_ = std::make_unique<SimProcess>(clock_, *random_, disks_, transport(), std::move(workers));
   daemon_ = std::make_unique<Daemon>(*process_->seams, volume_manager_, loop_.executor(), kOptions);

@@ -17,6 +17,7 @@
 #include "tests/support/sim_disks.h"
 #include "tests/support/sim_snapshots.h"
 #include "tests/support/sim_transport.h"
+#include "tests/support/sim_workers.h"
 #include "tests/support/trace.h"
 #include "tools/polderd/daemon.h"
 
@@ -90,7 +91,9 @@ class SimSite {
 
   SimLoop& loop() { return loop_; }
   const std::string& name() const { return name_; }
-  Clock& clock() { return clock_; }
+  SkewedClock& clock() { return clock_; }
+  /// How long work on its disks takes; `slow_disks({})` ends it.
+  void slow_disks(const SimWorkersOptions& options) { workers_ = options; }
   Random& random() { return *random_; }
   SimDisks& disks() { return disks_; }
   SimSnapshots& volume_manager() { return volume_manager_; }
@@ -110,6 +113,7 @@ class SimSite {
   const SimSiteOptions options_;
   const std::size_t actor_;  // in the trace
   SkewedClock clock_;
+  SimWorkersOptions workers_;
   SimDisks disks_;
   SimSnapshots volume_manager_{disks_};
   std::unique_ptr<Random> random_;

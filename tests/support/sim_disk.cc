@@ -55,6 +55,38 @@ void SimDisk::trace(Trace& trace, std::size_t actor) {
   state_->actor = actor;
 }
 
+namespace {
+
+/// The files below a directory whose paths begin with `prefix`, if there is anything in them.
+void collect_files(SimTree& tree, Inode directory, const std::string& path, const std::string& prefix,
+                   std::vector<std::pair<std::string, Inode>>& files) {
+  for (const auto& [name, inode] : tree.node(directory).entries) {
+    const auto below = path + "/" + name;
+    const auto& node = tree.node(inode);
+    if (node.meta.is_directory()) collect_files(tree, inode, below, prefix, files);
+    if (node.meta.is_file() && node.data.size() > 0 && below.starts_with(prefix))
+      files.emplace_back(below, inode);
+  }
+}
+
+}  // namespace
+
+std::string SimDisk::flip_bit(std::uint64_t seed, const std::string& prefix) {
+  std::lock_guard lock(mutex_);
+  auto& tree = state_->tree;
+  std::vector<std::pair<std::string, Inode>> files;
+  collect_files(tree, SimTree::kRoot, "", prefix, files);
+  SimChoice choice(seed);
+  constexpr int kTries = 1000;  // there may be holes
+  for (int i = 0; i < kTries && !files.empty(); ++i) {
+    const auto& [path, inode] = files[choice.below(files.size())];
+    const auto byte = choice.below(tree.node(inode).data.size());
+    const auto bit = static_cast<unsigned>(choice.below(8));
+    if (tree.flip_bit(inode, byte, bit)) return fmt::format("{} byte {} bit {}", path, byte, bit);
+  }
+  return {};
+}
+
 void SimDisk::on_syncfs(std::function<void()> listener) {
   std::lock_guard lock(mutex_);
   state_->on_syncfs = std::move(listener);

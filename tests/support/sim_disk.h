@@ -59,6 +59,9 @@ class SimDisk final : public Disk {
   void set_capacity(std::uint64_t bytes);
   /// Whether clone_range works; when not, EOPNOTSUPP. It does by default.
   void set_reflink(bool supported);
+  /// Flips one bit of the stored bytes of a file whose path begins with `prefix`, as `seed` chooses: what was
+  /// synced is not what it was. Says where: "/path byte 17 bit 3". Empty: nothing is stored there.
+  std::string flip_bit(std::uint64_t seed, const std::string& prefix);
   /// Each call goes into it, as one of `actor`.
   void trace(Trace& trace, std::size_t actor);
   /// Called at the beginning of each syncfs, on its thread. Must not use the disk.
