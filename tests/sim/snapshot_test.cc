@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Snapshots of a simulated volume: what one holds, and what is left when the daemon or the machine dies in
-// the middle of making one, of going back to one, and of removing one.
+// Snapshots of a simulated volume: what one holds, and what is left when the daemon or the machine dies, or a
+// disk fails, in the middle of making one, of going back to one, and of removing one.
 #include <gmock/gmock.h>
 
 #include "base/concurrency.h"
@@ -85,7 +85,7 @@ TEST(SimSnapshot, IsTheLogUpToItsMark) {
   for_each_seed(1, std::getenv("POLDER_LONG_TESTS") ? 100 : 5, compare_with_log);
 }
 
-// --- deaths in the middle
+// --- deaths and errors in the middle
 
 /// One site whose volume one application changes, alone.
 class SnapshotRun {
@@ -134,8 +134,8 @@ struct Story {
   std::function<void(SnapshotRun&)> after;
 };
 
-/// The calls at which to die: all of them, or a few by chance, half of these among the last, where it is
-/// decided.
+/// The calls at which it is to happen: all of them, or a few by chance, half of these among the last, where
+/// it is decided.
 std::vector<std::uint64_t> some_calls(Random& random, std::uint64_t calls) {
   constexpr std::uint64_t kLast = 60;
   std::vector<std::uint64_t> chosen;
@@ -150,22 +150,34 @@ std::vector<std::uint64_t> some_calls(Random& random, std::uint64_t calls) {
   return chosen;
 }
 
-/// The daemon is killed, or the power goes, at the n-th call of any disk while it does what was asked of it.
-/// A world of a seed is always the same, so each n has a world of its own.
-void die_in(std::uint64_t seed, const Story& story, std::uint64_t n, bool power_loss) {
-  SCOPED_TRACE(fmt::format("{} at call {}", power_loss ? "power loss" : "kill", n));
+enum class Evil { kKill, kPowerLoss, kError };
+constexpr std::array kEvilNames{"kill", "power loss", "EIO"};
+
+/// The daemon is killed, or the power goes, at the n-th call of any disk while it does what was asked of it;
+/// or that call fails, and the daemon is restarted in order. A world of a seed is always the same, so each n
+/// has a world of its own.
+void suffer(std::uint64_t seed, const Story& story, std::uint64_t n, Evil evil) {
+  SCOPED_TRACE(fmt::format("{} at call {}", kEvilNames[static_cast<std::size_t>(evil)], n));
   SnapshotRun run(seed);
   story.before(run);
-  run.site().die_at(n);
-  EXPECT_FALSE(story.request(run)) << "a dead daemon has answered";
-  ASSERT_TRUE(run.site().died());
-  power_loss ? run.site().lose_power(seed + n) : run.site().kill();
+  if (evil == Evil::kError) {
+    run.site().disks().fault().fail_nth(n, EIO);
+    (void)story.request(run);  // may have got over it
+    ASSERT_TRUE(run.site().disks().fault().fired());
+    run.site().disks().fault().heal();
+    run.site().shut_down();
+  } else {
+    run.site().die_at(n);
+    EXPECT_FALSE(story.request(run)) << "a dead daemon has answered";
+    ASSERT_TRUE(run.site().died());
+    evil == Evil::kPowerLoss ? run.site().lose_power(seed + n) : run.site().kill();
+  }
   run.site().boot();
   story.after(run);
   run.expect_whole();
 }
 
-/// The number of deaths.
+/// The number of evils.
 int at_some_calls(std::uint64_t seed, const Story& story) {
   std::uint64_t calls = 0;
   {
@@ -178,18 +190,18 @@ int at_some_calls(std::uint64_t seed, const Story& story) {
     run.expect_whole();
   }
   auto random = make_seeded_random(seed);
-  int deaths = 0;
+  int evils = 0;
   for (const auto n : some_calls(*random, calls)) {
-    for (const bool power_loss : {false, true}) {
-      if (!testing::Test::HasFailure()) die_in(seed, story, n, power_loss);
-      ++deaths;
+    for (const auto evil : {Evil::kKill, Evil::kPowerLoss, Evil::kError}) {
+      if (!testing::Test::HasFailure()) suffer(seed, story, n, evil);
+      ++evils;
     }
   }
-  return deaths;
+  return evils;
 }
 
-TEST(SimSnapshot, ADeathInARestoreLeavesTheOldOrTheRestored) {
-  int deaths = 0, restored = 0;
+TEST(SimSnapshot, ARestoreThatFailsLeavesTheOldOrTheRestored) {
+  int evils = 0, restored = 0;
   for_each_seed(1, 2, [&](std::uint64_t seed) {
     std::vector<std::string> wanted, old;
     Story story;
@@ -211,15 +223,15 @@ TEST(SimSnapshot, ADeathInARestoreLeavesTheOldOrTheRestored) {
       restored += kept;
       run.change(10);
     };
-    deaths += at_some_calls(seed, story);
+    evils += at_some_calls(seed, story);
   });
-  fmt::print("{} deaths, {} restored afterwards\n", deaths, restored);
+  fmt::print("{} kills, power losses and errors, {} restored afterwards\n", evils, restored);
   EXPECT_GT(restored, 2);
-  EXPECT_LT(restored, deaths);
+  EXPECT_LT(restored, evils);
 }
 
-TEST(SimSnapshot, ADeathInTheMakingLeavesAWholeOneOrNone) {
-  int deaths = 0, made = 0;
+TEST(SimSnapshot, AMakingThatFailsLeavesAWholeOneOrNone) {
+  int evils = 0, made = 0;
   for_each_seed(1, 2, [&](std::uint64_t seed) {
     std::vector<std::string> wanted;
     Story story;
@@ -238,15 +250,15 @@ TEST(SimSnapshot, ADeathInTheMakingLeavesAWholeOneOrNone) {
       }
       run.change(10);
     };
-    deaths += at_some_calls(seed, story);
+    evils += at_some_calls(seed, story);
   });
-  fmt::print("{} deaths, {} made\n", deaths, made);
+  fmt::print("{} kills, power losses and errors, {} made\n", evils, made);
   EXPECT_GE(made, 2);
-  EXPECT_LT(made, deaths);
+  EXPECT_LT(made, evils);
 }
 
-TEST(SimSnapshot, ARemovalThatDiedIsFinishedOrNotBegun) {
-  int deaths = 0, gone = 0;
+TEST(SimSnapshot, ARemovalThatFailsIsFinishedOrNotBegun) {
+  int evils = 0, gone = 0;
   for_each_seed(1, 2, [&](std::uint64_t seed) {
     std::vector<std::string> wanted;
     Story story;
@@ -261,11 +273,11 @@ TEST(SimSnapshot, ARemovalThatDiedIsFinishedOrNotBegun) {
       if (run.has("s")) expect_same_volume(wanted, run.dump("s"), "the snapshot");
       gone += !run.has("s");
     };
-    deaths += at_some_calls(seed, story);
+    evils += at_some_calls(seed, story);
   });
-  fmt::print("{} deaths, {} gone\n", deaths, gone);
+  fmt::print("{} kills, power losses and errors, {} gone\n", evils, gone);
   EXPECT_GT(gone, 2);
-  EXPECT_LT(gone, deaths);
+  EXPECT_LT(gone, evils);
 }
 
 }  // namespace
