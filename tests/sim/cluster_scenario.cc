@@ -144,7 +144,8 @@ class ClusterRun {
 
   /// At a system call of its own.
   void die(Random& random) {
-    world_.site.die_at(world_.site.any_disk(random), 1 + random.below(200));
+    world_.site.die_at(1 + random.below(400));
+    for (int i = 0; i < 2'000 && !world_.site.died(); ++i) world_.loop.run_for(100us);
     world_.site.kill();
     world_.site.boot();
   }

@@ -108,10 +108,15 @@ class GeorepRun {
     site.boot();
   }
 
+  void die_at_a_call(SimSite& site, Random& random) {
+    site.die_at(1 + random.below(300));
+    for (int i = 0; i < 2'000 && !site.died(); ++i) world_.loop.run_for(100us);
+  }
+
   /// At a system call of its own, whatever it is doing then.
   void die(Random& random) {
     auto& site = any_site(random);
-    site.die_at(site.any_disk(random), 1 + random.below(300));
+    die_at_a_call(site, random);
     site.kill();
     world_.loop.run_for(some(random, 2s));
     site.boot();
@@ -129,7 +134,7 @@ class GeorepRun {
   void lose_power_of_primary(Random& random) { lose_power_of(world_.east, random); }
 
   void lose_power_of(SimSite& site, Random& random) {
-    if (random.below(2) == 0) site.die_at(site.any_disk(random), 1 + random.below(300));
+    if (random.below(2) == 0) die_at_a_call(site, random);
     site.lose_power(random.next());
     world_.loop.run_for(some(random, 2s));
     site.boot();
@@ -154,7 +159,7 @@ class GeorepRun {
     world_.start_session();
   }
 
-  void set_clock(Random& random) { any_site(random).set_wall_skew(some(random, 20s)); }
+  void set_clock(Random& random) { any_site(random).clock().set_wall_skew(some(random, 20s)); }
 
   FaultPlan::Kind kind(std::string_view name, std::uint64_t weight, void (GeorepRun::*happen)(Random&)) {
     return {name, weight, [this, happen](Random& random) { (this->*happen)(random); }};

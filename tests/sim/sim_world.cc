@@ -4,48 +4,15 @@
 #include <cstdlib>
 
 #include "base/log.h"
-#include "core-volume/layers/memory/memory_layer.h"
 #include "georep/protocol/stream.h"
 #include "proto/georep.pb.h"
+#include "tests/sim/fold.h"
 
 namespace polder {
 
 namespace {
 
 using namespace std::chrono_literals;
-
-/// About the log, or about the site: no part of the content.
-bool is_content(const Record& record) {
-  return record.kind < RecordKind::kMark || record.kind == RecordKind::kRemoved;
-}
-
-/// The object and its attributes, and where the line begins to differ from `others`.
-std::string excerpt(const std::string& line, const std::vector<std::string>& others) {
-  std::size_t same = 0;
-  for (const auto& other : others) {
-    const auto [mine, its] = std::ranges::mismatch(line, other);
-    same = std::max(same, static_cast<std::size_t>(mine - line.begin()));
-  }
-  auto text = line.substr(0, 180);
-  if (same > 140) text += fmt::format(" … from {}: {}", same, line.substr(same - 20, 100));
-  return text;
-}
-
-/// One sentence with the first lines that differ, or none.
-std::vector<std::string> differing_lines(const std::vector<std::string>& expected,
-                                         const std::vector<std::string>& actual, std::string_view what) {
-  if (expected == actual) return {};
-  auto text = fmt::format("{}: {} and {} lines", what, expected.size(), actual.size());
-  const auto add = [&](std::string_view title, const auto& lines, const auto& others) {
-    int shown = 0;
-    for (const auto& line : lines)
-      if (std::ranges::count(others, line) == 0 && ++shown <= 5)
-        text += fmt::format("\n  {} {}", title, excerpt(line, others));
-  };
-  add("expected", expected, actual);
-  add("found   ", actual, expected);
-  return {text};
-}
 
 RpcClientOptions mount_options() {
   RpcClientOptions options;
@@ -118,7 +85,7 @@ std::optional<std::vector<std::string>> SimWorld::differences_from_a_moment() {
   std::optional<std::vector<std::string>> found;
   if (state.scan_done() && state.positions(0).index() >= state.exact_from_index()) {
     const auto index = state.positions(0).index();
-    found = differing_lines(fold_east(index), west.dump(),
+    found = differing_lines(fold_logs(loop, east.clock(), {&east.brick().journal()}, index), west.dump(),
                             fmt::format("west, compared with east as of record {}", index));
   }
   network.heal("east", "west");
@@ -126,23 +93,8 @@ std::optional<std::vector<std::string>> SimWorld::differences_from_a_moment() {
 }
 
 std::vector<std::string> SimWorld::differences_from_the_log() {
-  return differing_lines(fold_east(UINT64_MAX), east.dump(), "east, compared with its log");
-}
-
-std::vector<std::string> SimWorld::fold_east(std::uint64_t index) {
-  HlcClock hlc(east.clock());
-  auto gfids = make_seeded_random(1);
-  MemoryLayer model(hlc, *gfids);
-  BorrowedStack stack(loop, model);
-  Client client(stack, 0);
-  auto reader = must(east.brick().journal().read_from(1));
-  std::vector<Record> records;
-  while (auto record = must(reader->next())) {
-    if (record->index > index) break;
-    if (is_content(*record)) records.push_back(std::move(*record));
-  }
-  must(client.replay(records));
-  return client.dump();
+  return differing_lines(fold_logs(loop, east.clock(), {&east.brick().journal()}), east.dump(),
+                         "east, compared with its log");
 }
 
 }  // namespace polder

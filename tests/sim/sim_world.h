@@ -51,9 +51,6 @@ struct SimWorld {
   TaskGroup tasks{"applications"};
 
  private:
-  /// East's log up to `index`, folded by the model of a volume.
-  std::vector<std::string> fold_east(std::uint64_t index);
-
   SimProcess mount_process_;
 
  public:

@@ -7,9 +7,11 @@
 
 namespace polder {
 
+using Seeds = std::ranges::iota_view<std::uint64_t, std::uint64_t>;
+
 /// From 1 on `usual` many, or `many` with POLDER_LONG_TESTS (tools/check slow). Or those of
 /// POLDER_SIM_SEED=FIRST[:COUNT].
-inline std::ranges::iota_view<std::uint64_t, std::uint64_t> seeds(std::uint64_t usual, std::uint64_t many) {
+inline Seeds seeds(std::uint64_t usual, std::uint64_t many) {
   const char* text = std::getenv("POLDER_SIM_SEED");
   if (!text) return {1, 1 + (std::getenv("POLDER_LONG_TESTS") ? many : usual)};
   char* end = nullptr;
