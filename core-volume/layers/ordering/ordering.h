@@ -217,6 +217,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<void> apply_appended(const Record& record, const ApplyHints& hints);
   Result<void> sync_before_unlogged(const Gfid& gfid);
   Result<void> undo(Record& failed, const Applying& how, Error why);
+  Result<void> take_back_bytes(const Record& failed);
   Result<void> note_again();
   void note_later(std::uint64_t index);
   Result<FileAttr> attr_after(const Gfid& gfid);
