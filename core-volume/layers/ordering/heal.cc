@@ -112,6 +112,7 @@ Task<void> OrderingLayer::heal() {
   appended_.notify_all();
   for (const auto& record : *healed) {
     tell(record, 0);
+    noting_replaced(record);
     if (record.kind == RecordKind::kUnlink && record.last_link) co_await orphaned(record.gfid, record.index);
     if (!record.displaced.is_nil()) co_await orphaned(record.displaced, record.index);
   }
