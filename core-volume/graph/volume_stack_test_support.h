@@ -66,6 +66,7 @@ class SimVolume : public BrickNode {
     stack.reset();
     disk.crash(seed);
     if (!disk_each_) return;
+    disks.fault().heal();
     disks.root().crash(seed);
     for (const auto& [set, brick] : config.bricks) disk_of(set).crash(seed * config.bricks.size() + set);
   }
