@@ -108,6 +108,7 @@ void SimDisk::set_reflink(bool supported) {
 }
 
 Result<void> SimDisk::step(std::string_view what) {
+  if (on_call_) on_call_(what);
   std::lock_guard lock(mutex_);
   return state_->count_call(what);
 }
@@ -155,14 +156,10 @@ double SimDisk::used_percent() const {
   return 100.0 * static_cast<double>(state_->tree.used_pages()) / static_cast<double>(state_->capacity_pages);
 }
 
-/// `function`: "virtual polder::Result<void> polder::SimDisk::fsync(int)", or a step's name.
-Result<void> SimDisk::State::count_call(std::string_view function) {
+Result<void> SimDisk::State::count_call(std::string_view name) {
   auto own = fault.count();
   auto shared = shared_fault ? shared_fault->count() : Result<void>();
-  if (trace) {
-    function = function.substr(0, function.rfind('('));
-    trace->add(actor, function.substr(function.rfind(':') + 1), fault.calls());
-  }
+  if (trace) trace->add(actor, name, fault.calls());
   return own ? shared : own;
 }
 

@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "base/disk.h"
 #include "tests/support/sim_fault.h"
@@ -67,6 +68,9 @@ class SimDisk final : public Disk {
   void trace(Trace& trace, std::size_t actor);
   /// Called at the beginning of each syncfs, on its thread. Must not use the disk.
   void on_syncfs(std::function<void()> listener);
+  /// Called before each call with its name, on its thread; may use the disk, or freeze it: that call fails,
+  /// too. To be set while nobody uses the disk.
+  void on_call(std::function<void(std::string_view)> listener) { on_call_ = std::move(listener); }
   /// Whether it is open here; numbers of different disks differ.
   bool is_own(int fd) const;
 
@@ -139,6 +143,7 @@ class SimDisk final : public Disk {
   struct Change;
   struct State;
 
+  std::function<void(std::string_view)> on_call_;
   mutable std::mutex mutex_;
   SimFault fault_;
   std::unique_ptr<State> state_;

@@ -42,7 +42,7 @@ struct SimDisk::State {
   SimMeta& meta(Inode inode) { return tree.node(inode).meta; }
 
   // Faults.
-  Result<void> count_call(std::string_view function);
+  Result<void> count_call(std::string_view name);
   bool is_dead() const { return fault.is_dead() || (shared_fault && shared_fault->is_dead()); }
   bool has_room() const;
 
@@ -115,10 +115,23 @@ struct SimDisk::State {
 /// Locks the disk, counts the call, and knows whether it fails: `TRY(call.allowed)` first.
 struct SimDisk::Call {
   explicit Call(SimDisk& disk, std::source_location where = std::source_location::current())
-      : lock(disk.mutex_), state(*disk.state_), allowed(state.count_call(where.function_name())) {}
+      : name(announced(disk, where.function_name())),
+        lock(disk.mutex_),
+        state(*disk.state_),
+        allowed(state.count_call(name)) {}
+  std::string_view name;
   std::lock_guard<std::mutex> lock;
   State& state;
   Result<void> allowed;
+
+ private:
+  /// `function`: "virtual polder::Result<void> polder::SimDisk::fsync(int)".
+  static std::string_view announced(SimDisk& disk, std::string_view function) {
+    function = function.substr(0, function.rfind('('));
+    function = function.substr(function.rfind(':') + 1);
+    if (disk.on_call_) disk.on_call_(function);
+    return function;
+  }
 };
 
 /// A call that changes something.
