@@ -24,6 +24,10 @@ void SimDisks::for_all(Visit visit) {
   for (auto& [directory, disk] : mounts_) visit(*disk);
 }
 
+void SimDisks::freeze() {
+  for_all([](SimDisk& disk) { disk.freeze(); });
+}
+
 void SimDisks::kill() {
   fault_.heal();
   for_all([](SimDisk& disk) { disk.kill(); });

@@ -24,7 +24,7 @@ class SimDisks final : public Disk {
   SimFault& fault() { return fault_; }
   const SimFault& fault() const { return fault_; }
   /// All at once.
-  void freeze() { fault_.freeze_at(1); }
+  void freeze();
   void kill();
   /// Each disk loses what it likes; what mount() brought is no longer mounted.
   void crash(std::uint64_t seed);
