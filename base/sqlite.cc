@@ -160,7 +160,12 @@ Result<void> Database::Impl::configure() {
     TRY(run(pragma, {}, ignore));
   }
   // Reads and parses the schema now: a damaged file is found at the start rather than by the first user.
-  return run("SELECT count(*) FROM sqlite_schema", {}, ignore);
+  TRY(run("SELECT count(*) FROM sqlite_schema", {}, ignore));
+  // What a killed process left in the WAL may be in the page cache only, if a sync of its had failed (see
+  // page_cache.h), and what is committed behind a gap is lost with it: so nothing is. A full disk must not
+  // keep anybody from starting.
+  auto emptied = run("PRAGMA wal_checkpoint(TRUNCATE)", {}, ignore);
+  return emptied.failed_with(ENOSPC) || emptied.failed_with(EDQUOT) ? Result<void>() : emptied;
 }
 
 Database::Database(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

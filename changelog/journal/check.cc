@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/page_cache.h"
 #include "changelog/journal/journal_impl.h"
 #include "changelog/journal/segment_stream.h"
 
@@ -37,8 +38,9 @@ Result<void> look_at_newest(Disk& disk, const SegmentName& name, Directory& foun
   }
   TRY(auto newest, std::move(scanned));
   if (newest.stop) {
-    TRY(auto boot_id, disk.boot_id());
-    auto torn = check_torn_tail(disk, found.dir->fd(), newest, {boot_id, 0});
+    const auto& identity = newest.header.identity;
+    TRY(auto cache, page_cache(disk, {identity.lineage, identity.set}));
+    auto torn = check_torn_tail(disk, found.dir->fd(), newest, {cache.id, 0});
     if (!torn && !torn.error().is(EUCLEAN)) return torn.error();
     if (!torn) found.damage.push_back({name.text(), newest.info.bytes, newest.stop->what});
   }

@@ -17,7 +17,7 @@ namespace {
 // write lies within one page, so that a killed process leaves it before or after.
 constexpr const char* kAppliedFile = "applied";
 constexpr std::string_view kAppliedMagic = "POLDERAP";
-constexpr std::size_t kVersionAt = 8, kSyncFailedAt = 12, kBootIdAt = 16, kLowAt = 56, kMarksAt = 64;
+constexpr std::size_t kVersionAt = 8, kBootIdAt = 16, kLowAt = 56, kMarksAt = 64;
 constexpr std::size_t kMarksBytes = kMaxInFlight / 8;
 
 constexpr const char* kCheckpointFile = "checkpoint";
@@ -51,7 +51,6 @@ void InFlight::load(ConstBytes content) {
     return;
   same_boot_ = load_boot_id(content.data() + kBootIdAt) == boot_id_;
   if (!same_boot_) return;
-  sync_failed_ = load_le<std::uint32_t>(content.data() + kSyncFailedAt) != 0;
   low_ = load_le<std::uint64_t>(content.data() + kLowAt);
   std::memcpy(marks_.data(), content.data() + kMarksAt, kMarksBytes);
 }
@@ -60,7 +59,6 @@ Result<void> InFlight::reset(std::uint64_t low) {
   std::lock_guard lock(mutex_);
   low_ = low;
   marks_ = {};
-  sync_failed_ = false;
   return store_all();
 }
 
@@ -91,20 +89,6 @@ std::uint64_t InFlight::low() const {
   return low_;
 }
 
-void InFlight::note_failed_sync() {
-  std::lock_guard lock(mutex_);
-  sync_failed_ = true;
-  auto stored = store_all();
-  if (!stored) log::error("note a failed sync of the changelog: {}", stored.error().message());
-}
-
-Result<void> InFlight::clear_failed_sync() {
-  std::lock_guard lock(mutex_);
-  if (!sync_failed_) return {};
-  sync_failed_ = false;
-  return store_all();
-}
-
 void InFlight::put_marks(std::byte* at) const {
   store_le(at, low_);
   std::memcpy(at + kMarksAt - kLowAt, marks_.data(), kMarksBytes);
@@ -114,7 +98,6 @@ Result<void> InFlight::store_all() {
   std::array<std::byte, kFileBytes> content{};
   store_text(content.data(), kAppliedMagic);
   store_le(content.data() + kVersionAt, kJournalFormat);
-  store_le(content.data() + kSyncFailedAt, std::uint32_t{sync_failed_});
   store_text(content.data() + kBootIdAt, boot_id_);
   put_marks(content.data() + kLowAt);
   return file_.disk().pwrite(file_.fd(), content, 0).with("write {}", kAppliedFile);

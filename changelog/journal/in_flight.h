@@ -17,18 +17,14 @@ class InFlight {
   /// Reads or creates the file in `dir`, which outlives this.
   static Result<std::unique_ptr<InFlight>> open(Disk& disk, int dir, const std::string& boot_id);
 
-  /// What the file says can be trusted: it is whole and this kernel wrote it.
+  /// What the file says can be trusted: it is whole, and the page cache has it (base/page_cache.h).
   bool same_boot() const { return same_boot_; }
-  /// A sync of the log failed under this kernel, and the log was not opened since.
-  bool sync_failed() const { return sync_failed_; }
 
-  /// Starts anew: everything <= low is applied, nothing else; no failed sync.
+  /// Starts anew: everything <= low is applied, nothing else.
   Result<void> reset(std::uint64_t low);
   Result<void> applied(std::uint64_t index);
   bool is_applied(std::uint64_t index) const;
   std::uint64_t low() const;
-  void note_failed_sync();
-  Result<void> clear_failed_sync();
 
  private:
   static constexpr std::size_t kFileBytes = 192;
@@ -44,7 +40,6 @@ class InFlight {
   std::string boot_id_;
   bool same_boot_ = false;
   mutable std::mutex mutex_;
-  bool sync_failed_ = false;
   std::uint64_t low_ = 0;
   /// As in the file: bit i % 1024 is index i; only indexes in (low, low + 1024] are marked.
   using Marks = std::array<std::uint64_t, kMaxInFlight / 64>;

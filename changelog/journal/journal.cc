@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/crash_point.h"
 #include "base/log.h"
+#include "base/page_cache.h"
 #include "changelog/journal/journal_impl.h"
 #include "changelog/record/codec.h"
 
@@ -137,15 +138,19 @@ Result<void> JournalImpl::cut_zeros() {
 
 /// Everything before the active segment has been synced when it was sealed.
 Result<void> JournalImpl::sync_active(std::uint64_t upto) {
-  auto synced = disk().fdatasync(active_->file.fd());
-  if (!synced) {
-    // Nobody knows which pages the kernel has dropped: what is in the page cache proves nothing any more.
-    failed_ = true;
-    in_flight_->note_failed_sync();
-    return std::move(synced).with("sync the changelog");
-  }
+  TRY(durable(disk().fdatasync(active_->file.fd())).with("sync the changelog"));
   catalogue_->set_stable(upto);
   return {};
+}
+
+Result<void> JournalImpl::durable(Result<void> synced) {
+  if (!synced) sync_failed();
+  return synced;
+}
+
+void JournalImpl::sync_failed() {
+  failed_ = true;
+  if (!sync_failed_.exchange(true)) distrust_page_cache(seams_.disk, {identity_.lineage, identity_.set});
 }
 
 void JournalImpl::tell_stable(std::uint64_t before) {
@@ -208,7 +213,7 @@ Result<void> JournalImpl::start_segment(const SegmentHeader& header) {
   TRY(disk().pwrite(opened.fd(), content, 0).with("write {}", temporary));
   TRY(disk().fsync(opened.fd()).with("sync {}", temporary));
   auto named = disk().rename(dir(), temporary, dir(), name).with("name changelog segment {}", name);
-  if (named) named = disk().fsync(dir()).with("sync the changelog's directory");
+  if (named) named = durable(disk().fsync(dir())).with("sync the changelog's directory");
   if (!named) {
     failed_ = true;  // two segments may claim the next index: only a reopening can tell which is right
     return named;

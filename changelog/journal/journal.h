@@ -89,6 +89,11 @@ class Journal {
   /// commit).
   virtual Result<void> sync() = 0;
 
+  /// A sync of the brick has failed, of the log or of its files, and nobody knows what of them the disk has:
+  /// the journal takes no more records, syncs and checkpoints (EIO), and the next one to open it does what it
+  /// does after a power loss. base/page_cache.h says why. Failed syncs of the log say so themselves.
+  virtual void sync_failed() = 0;
+
   /// Tells that the record has been applied to the store. Kept across kill -9, exactly, by one small write.
   /// ENOBUFS when `index` is more than kMaxInFlight past applied_index(): redo oldest first.
   virtual Result<void> applied(std::uint64_t index) = 0;

@@ -76,6 +76,29 @@ TEST_F(JournalCrashTest, APowerLossKeepsWhatIsStableAndForgetsWhatWasAppliedSinc
   }
 }
 
+/// The disk fails for good, so that it cannot be told of it either; the process is killed, and the disk is
+/// well again. What the page cache shows of the log then is not what the disk has.
+TEST_F(JournalCrashTest, WhatAFailedSyncDroppedIsSafeOnceTheLogSaysSo) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    JournalWorld world;
+    world.options.segment_bytes = 1 << 20;
+    world.open();
+    world.append(5);
+    must(world.journal->sync());
+    world.append(50);
+    world.disk.fail_nth(1, EIO, true);
+    EXPECT_TRUE(world.journal->sync().failed_with(EIO));
+    EXPECT_TRUE(world.try_append().failed_with(EIO));
+    world.kill();
+    EXPECT_EQ(world.expect_all(), 55u);
+    EXPECT_EQ(world.journal->stable_index(), 55u);
+    world.crash(seed);
+    world.open();
+    ASSERT_EQ(world.expect_all(), 55u) << "seed " << seed;
+    world.expect_sound();
+  }
+}
+
 TEST_F(JournalCrashTest, MoreThanFitsInFlightCanBeRedoneAfterAPowerLoss) {
   options.segment_bytes = 1 << 20;
   open();
@@ -131,7 +154,7 @@ TEST_F(JournalCrashTest, ATornTailInFrontOfZerosIsCutAtEveryByte) {
 
 /// Damage in a segment must be reported, unless it looks like a record that was being written.
 void expect_noticed(JournalWorld& world, const std::string& name, std::uint64_t records, std::size_t bit) {
-  auto check = verify_journal_directory(world.disk, JournalWorld::kPath);
+  auto check = verify_journal_directory(world.disks, JournalWorld::kPath);
   ASSERT_TRUE(check) << "bit " << bit << ": " << check.error().message();
   EXPECT_LE(check->damage.size(), 1u);
   EXPECT_TRUE(!check->damage.empty() || check->last_index == records - 1) << "bit " << bit;
@@ -197,7 +220,7 @@ TEST_F(JournalCrashTest, AMissingSegmentIsDamage) {
   auto opened = try_open();
   ASSERT_TRUE(opened.failed_with(EUCLEAN));
   EXPECT_THAT(opened.error().message(), HasSubstr("but the next segment"));
-  EXPECT_EQ(must(verify_journal_directory(disk, kPath)).damage.size(), 1u);
+  EXPECT_EQ(must(verify_journal_directory(disks, kPath)).damage.size(), 1u);
 }
 
 TEST_F(JournalCrashTest, ALostDatabaseIsMadeAgainAndConsumersAreTold) {

@@ -35,7 +35,7 @@ TEST_F(JournalHostileTest, ASegmentThatGrowsWhileItIsReadIsNotDamaged) {
     done = true;
   });
   while (!done) {
-    auto check = must(verify_journal_directory(disk, kPath));
+    auto check = must(verify_journal_directory(disks, kPath));
     ASSERT_THAT(check.damage, SizeIs(0)) << check.damage[0].what;
     if (check.records > 2000) done = true;
   }
@@ -81,7 +81,7 @@ TEST_F(JournalHostileTest, ACompressedSegmentThatTakesTooMuchMemoryIsDamage) {
   ASSERT_EQ(ZSTD_compressStream2(context.get(), &to, &from, ZSTD_e_end), 0u);
   remove_file(segment(1));
   write_file(segment(1, true), std::string_view(out).substr(0, to.pos));
-  auto check = must(verify_journal_directory(disk, kPath));
+  auto check = must(verify_journal_directory(disks, kPath));
   ASSERT_THAT(check.damage, SizeIs(1));
   EXPECT_THAT(check.damage[0].what, HasSubstr("requires too much memory"));
 }

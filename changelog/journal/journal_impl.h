@@ -27,6 +27,7 @@ class JournalImpl final : public Journal {
 
   Result<std::uint64_t> append(Record& record) override;
   Result<void> sync() override;
+  void sync_failed() override;
   Result<void> applied(std::uint64_t index) override;
   Result<std::vector<Record>> unapplied() override;
   std::uint64_t first_index() const override { return catalogue_->first_index(); }
@@ -62,7 +63,6 @@ class JournalImpl final : public Journal {
   Result<void> load_newest(const SegmentName& name, std::uint64_t proven);
   Result<void> check_identity(const SegmentName& name, const SegmentHeader& header) const;
   Result<void> cut_tail(const DiskFile& file, ScannedSegment& scanned);
-  Result<void> rewrite(const SegmentInfo& info, DiskFile& file);
   Result<void> continue_log();
   Result<void> load_in_flight();
   Result<void> remove(const std::vector<std::string>& names);
@@ -73,7 +73,9 @@ class JournalImpl final : public Journal {
   Result<void> write_record(const Record& record);
   bool active_is_full() const;
 
-  // Syncing and sealing. The caller of sync_locked and sync_active holds sync_mutex_.
+  // Syncing and sealing. What the disk said goes through durable(): see sync_failed(). The caller of
+  // sync_locked and sync_active holds sync_mutex_.
+  Result<void> durable(Result<void> synced);
   Result<void> sync_locked();
   Result<void> sync_active(std::uint64_t upto);
   void put_zeros_ahead();
@@ -98,7 +100,8 @@ class JournalImpl final : public Journal {
   Seams& seams_;
   const JournalIdentity identity_;
   const JournalOptions options_;
-  std::string boot_id_;
+  std::string boot_id_;         // of the page cache (base/page_cache.h)
+  bool cache_may_lie_ = false;  // its sync_failed
   SharedDir dir_;
   std::shared_ptr<Catalogue> catalogue_ = std::make_shared<Catalogue>();
   std::unique_ptr<InFlight> in_flight_;
@@ -112,6 +115,7 @@ class JournalImpl final : public Journal {
   std::mutex append_mutex_;
   std::unique_ptr<Active> active_;  // changed only with both held; its hash with append_mutex_
   std::atomic<bool> failed_{false};
+  std::atomic<bool> sync_failed_{false};
   std::atomic<bool> opened_{false};
 
   std::mutex listener_mutex_;

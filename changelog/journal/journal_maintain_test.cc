@@ -214,7 +214,7 @@ TEST_F(JournalMaintainTest, AFlippedBitInASealedSegmentIsFoundAndNeverSkipped) {
       }
       ASSERT_EQ(check.damage.size(), 1u);
       EXPECT_EQ(check.damage[0].segment, name);
-      EXPECT_EQ(must(verify_journal_directory(world.disk, kPath)).damage.size(), 1u);
+      EXPECT_EQ(must(verify_journal_directory(world.disks, kPath)).damage.size(), 1u);
       auto reader = must(world.journal->read_from(1));
       Result<std::optional<Record>> last = std::nullopt;
       for (std::uint64_t n = 1; (last = reader->next()) && *last; ++n) ASSERT_EQ((*last)->index, n);
@@ -250,14 +250,14 @@ TEST_F(JournalMaintainTest, ADirectoryIsReadWithoutItsDaemonAndWithoutAChange) {
   append(7);
   auto before = files();
   // While the daemon has it.
-  auto reader = must(read_journal_directory(disk, kPath, 4));
+  auto reader = must(read_journal_directory(disks, kPath, 4));
   EXPECT_EQ(expect_samples(*reader, 4), 28u);
   end_process();
   const std::string newest = segment(21), whole = read_file(newest);
   write_file(newest, whole.substr(0, whole.size() - 3));  // torn
-  reader = must(read_journal_directory(disk, kPath, 1));
+  reader = must(read_journal_directory(disks, kPath, 1));
   EXPECT_EQ(expect_samples(*reader, 1), 27u);
-  auto check = must(verify_journal_directory(disk, kPath));
+  auto check = must(verify_journal_directory(disks, kPath));
   EXPECT_TRUE(check.damage.empty());
   EXPECT_EQ(check.segments, 3u);
   EXPECT_EQ(check.records, 26u);
@@ -265,8 +265,8 @@ TEST_F(JournalMaintainTest, ADirectoryIsReadWithoutItsDaemonAndWithoutAChange) {
   EXPECT_EQ(check.last_index, 26u);
   EXPECT_EQ(files(), before);
   EXPECT_EQ(read_file(newest).size(), whole.size() - 3);
-  EXPECT_TRUE(read_journal_directory(disk, "/none", 1).failed_with(ENOENT));
-  EXPECT_TRUE(verify_journal_directory(disk, "/").failed_with(ENOENT));
+  EXPECT_TRUE(read_journal_directory(disks, "/none", 1).failed_with(ENOENT));
+  EXPECT_TRUE(verify_journal_directory(disks, "/").failed_with(ENOENT));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "base/hlc.h"
 #include "base/log.h"
+#include "base/page_cache.h"
 #include "changelog/journal/journal_impl.h"
 
 namespace polder {
@@ -50,8 +51,9 @@ Result<void> JournalImpl::own_directory(const std::string& path) {
   if (locked.failed_with(EWOULDBLOCK)) return Error(EBUSY).with("another process has it open");
   TRY(std::move(locked));
   dir_ = std::make_shared<DiskFile>(std::move(dir));
-  TRY(boot_id_, disk().boot_id());
-  boot_id_.resize(std::min(boot_id_.size(), kBootIdBytes));
+  TRY(auto cache, page_cache(seams_.disk, {identity_.lineage, identity_.set}));
+  boot_id_ = cache.id.substr(0, kBootIdBytes);
+  cache_may_lie_ = cache.sync_failed;
   return {};
 }
 
@@ -141,15 +143,10 @@ Result<void> JournalImpl::load_newest(const SegmentName& name, std::uint64_t pro
     return damage_error({name.text(), scanned.info.bytes,
                          fmt::format("the log ends with record {}, but record {} was there",
                                      scanned.info.last_index, std::max(proven, in_flight_->low()))});
-  if (in_flight_->sync_failed()) {
-    // The kernel takes these pages for clean although the disk may not have them: write them again.
-    TRY(rewrite(scanned.info, file));
+  if (cache_may_lie_ && scanned.header.boot_id != boot_id_) {
+    TRY(write_again(disk(), file.fd(), 0, scanned.info.bytes).with("write {} again", name.text()));
   }
-  auto synced = disk().fdatasync(file.fd());
-  if (!synced) {
-    in_flight_->note_failed_sync();  // the next one to open must not take these pages for durable
-    return std::move(synced).with("sync {}", name.text());
-  }
+  TRY(durable(disk().fdatasync(file.fd())).with("sync {}", name.text()));
   active_ = std::make_unique<Active>(std::move(file), scanned.header, std::move(scanned.hash));
   catalogue_->add(scanned.info, std::move(scanned.points));
   catalogue_->set_stable(scanned.info.last_index);
@@ -162,38 +159,19 @@ Result<void> JournalImpl::cut_tail(const DiskFile& file, ScannedSegment& scanned
   log::warning("changelog segment {}: cut {} bytes at byte {} that were not synced: {}", info.name().text(),
                info.stored_bytes - info.bytes, info.bytes, scanned.stop->what);
   TRY(disk().truncate(file.fd(), info.bytes).with("cut {}", info.name().text()));
-  TRY(disk().fsync(file.fd()).with("sync {}", info.name().text()));
+  TRY(durable(disk().fsync(file.fd())).with("sync {}", info.name().text()));
   info.stored_bytes = info.bytes;
   scanned.stop.reset();
-  return {};
-}
-
-/// All of the segment under its name anew; `file` becomes the new one.
-Result<void> JournalImpl::rewrite(const SegmentInfo& info, DiskFile& file) {
-  const std::string name = info.name().text(), temporary = name + ".tmp";
-  TRY(auto copy,
-      disk().open(dir(), temporary, O_RDWR | O_CREAT | O_TRUNC, 0600).with("create {}", temporary));
-  std::vector<std::byte> chunk(1 << 20);
-  for (std::uint64_t at = 0; at < info.bytes; at += chunk.size()) {
-    auto wanted = std::min<std::uint64_t>(chunk.size(), info.bytes - at);
-    TRY(auto size, disk().pread(file.fd(), Bytes(chunk).first(wanted), at).with("read {}", name));
-    TRY(disk().pwrite(copy.fd(), ConstBytes(chunk).first(size), at).with("write {}", temporary));
-  }
-  TRY(disk().fsync(copy.fd()).with("sync {}", temporary));
-  TRY(disk().rename(dir(), temporary, dir(), name).with("replace {}", name));
-  TRY(disk().fsync(dir()).with("sync the directory"));
-  log::warning("changelog segment {} was written anew after a failed sync", name);
-  file = std::move(copy);
   return {};
 }
 
 /// A segment is of one term and one incarnation. An empty one is replaced: its successor has the same name.
 Result<void> JournalImpl::continue_log() {
   SegmentHeader header = active_->header;
-  const bool same_kernel = header.boot_id == boot_id_ && !in_flight_->sync_failed();
-  if (same_kernel && header.identity.term == identity_.term) return {};
+  const bool same_boot = header.boot_id == boot_id_;
+  if (same_boot && header.identity.term == identity_.term) return {};
   header.identity = identity_;
-  if (!same_kernel) ++header.incarnation;
+  if (!same_boot) ++header.incarnation;
   header.boot_id = boot_id_;
   header.created = seams_.hlc.next();
   SegmentInfo sealed = catalogue_->active();
@@ -211,9 +189,8 @@ Result<void> JournalImpl::load_in_flight() {
   // The oldest record may be past the checkpoint only where the checkpoint is lost: what retention dropped
   // was applied and durable.
   checkpoint_index_ = std::max(checkpoint_index_.load(), catalogue_->first_index() - 1);
-  if (!in_flight_->same_boot() || in_flight_->low() + 1 < catalogue_->first_index())
-    return in_flight_->reset(checkpoint_index_);
-  return in_flight_->clear_failed_sync();
+  const bool known = in_flight_->same_boot() && in_flight_->low() + 1 >= catalogue_->first_index();
+  return known ? Result<void>() : in_flight_->reset(checkpoint_index_);
 }
 
 Result<void> JournalImpl::remove(const std::vector<std::string>& names) {

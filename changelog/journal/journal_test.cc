@@ -151,7 +151,7 @@ TEST_F(JournalTest, WhoSyncsOftenHasRoomOfZerosBehindTheRecords) {
     append(1);
     must(journal->sync());
     EXPECT_EQ(size(1), 8000) << "the file does not grow, so syncing it is cheap";
-    const auto check = must(verify_journal_directory(disk, kPath));
+    const auto check = must(verify_journal_directory(disks, kPath));
     EXPECT_TRUE(check.damage.empty()) << check.damage[0].what;
     EXPECT_EQ(check.last_index, appended);
   }
@@ -182,7 +182,7 @@ TEST_F(JournalTest, ZerosAreNoRoomInFrontOfARecord) {
   auto opened = try_open();
   ASSERT_TRUE(opened.failed_with(EUCLEAN));
   EXPECT_THAT(opened.error().message(), testing::HasSubstr("zeros instead of record 4"));
-  EXPECT_EQ(must(verify_journal_directory(disk, kPath)).damage.size(), 1U);
+  EXPECT_EQ(must(verify_journal_directory(disks, kPath)).damage.size(), 1U);
 }
 
 TEST_F(JournalTest, ManyThreadsAppendSyncAndRead) {

@@ -12,7 +12,7 @@
 #include "base/workers.h"
 #include "changelog/journal/journal.h"
 #include "tests/support/sim_clock.h"
-#include "tests/support/sim_disk.h"
+#include "tests/support/sim_disks.h"
 
 namespace polder {
 
@@ -57,18 +57,18 @@ class JournalWorld {
   }
   /// kill -9, or a power loss: no destructor reaches the disk.
   void end_process() {
-    disk.freeze();
+    disks.freeze();
     journal.reset();
-    disk.kill();
+    disks.kill();
   }
   void kill() {
     end_process();
     open();
   }
   void crash(std::uint64_t seed) {
-    disk.freeze();
+    disks.freeze();
     journal.reset();
-    disk.crash(seed);
+    disks.crash(seed);
   }
 
   /// Sizes and kinds differ with n.
@@ -165,12 +165,14 @@ class JournalWorld {
 
   static constexpr const char* kPath = "/changelog";
   SimClock clock;
-  SimDisk disk;
+  SimDisks disks;
+  SimDisk& run = disks.add("run");  // what is in memory only, and so outlives a disk that fails
+  SimDisk& disk = disks.root();
   std::unique_ptr<Random> random = make_seeded_random(1);
   std::unique_ptr<Workers> workers = make_inline_workers();
   NoTransport transport;
   HlcClock hlc{clock};
-  Seams seams{clock, *random, disk, transport, *workers, hlc};
+  Seams seams{clock, *random, disks, transport, *workers, hlc};
   JournalIdentity identity{.lineage = Gfid{{9}}, .set = 3, .term = 1};
   JournalOptions options;
   std::unique_ptr<Journal> journal;

@@ -46,7 +46,8 @@ Result<void> JournalImpl::take_checkpoint(bool now) {
   if (index <= checkpoint_index_) return {};
   if (!now && since_ns / kSecond_ns < static_cast<std::int64_t>(options_.checkpoint_interval_s)) return {};
   TRY(sync());
-  TRY(disk().syncfs(dir()).with("sync the file system of the changelog"));
+  TRY(durable(disk().syncfs(dir())).with("sync the file system of the changelog"));
+  TRY(check_usable());  // or another sync, of a file, has heard what became of it
   TRY(write_checkpoint(disk(), dir(), {index, boot_id_}));
   checkpoint_index_ = index;
   checkpoint_boot_time_ns_ = seams_.clock.boot_time().count();

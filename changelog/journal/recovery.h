@@ -32,7 +32,7 @@ Result<ScannedSegment> scan_segment(Disk& disk, int dir, const SegmentName& name
 
 /// What is known about the end of the log besides its bytes.
 struct TailEvidence {
-  std::string boot_id;             // of the running kernel
+  std::string boot_id;             // base/page_cache.h
   std::uint64_t proven_index = 0;  // records <= it were stable once: a checkpoint or a cursor says so
 };
 /// For the newest segment with a `stop`. Under the kernel that wrote it only a record that was being appended

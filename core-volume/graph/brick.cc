@@ -17,7 +17,9 @@ Brick::Brick(Seams& seams, BrickConfig config, std::unique_ptr<Store> store, std
       ordering_(seams, *journal_, *store_, config_.ordering, config_.placement, config_.peers),
       barrier_(ordering_, seams.clock),
       locks_(barrier_, seams.clock),
-      stats_(locks_, seams.clock) {}
+      stats_(locks_, seams.clock) {
+  store_->on_failed_sync([this] { journal_->sync_failed(); });
+}
 
 Result<void> Brick::format(Seams& seams, const std::string& path, const BrickIdentity& identity) {
   return Store::format(seams.disk, path, identity, seams.hlc.next().ns);

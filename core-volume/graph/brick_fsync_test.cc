@@ -31,6 +31,26 @@ class FsyncNode : public SimBrick {
     disk.crash(seed);
     start();
   }
+  /// `killed`: or taken down, as a daemon does it with a brick that has failed. The start is killed as well,
+  /// at a call of the disk; 0: it is not.
+  void restart(bool killed, std::uint64_t start_killed_at) {
+    if (killed) {
+      kill();
+    } else {
+      disk.heal();
+      (void)loop.run_until_done(brick->stop());
+      brick.reset();
+    }
+    if (start_killed_at > 0) {
+      disk.freeze_at(start_killed_at);
+      auto started = loop.run_until_done(Brick::start(seams, config));
+      disk.freeze();
+      if (started) (void)loop.run_until_done((*started)->stop());
+      started = Error(EIO);
+      disk.kill();
+    }
+    start();
+  }
 };
 
 /// One file, with what it may be after a power loss: the content at its last fsync and after each change
@@ -68,6 +88,7 @@ class FsyncedFile {
     must(client_.fsync(gfid_));
     states_.erase(states_.begin(), states_.end() - 1);
   }
+  bool try_fsync() { return client_.fsync(gfid_).has_value(); }
   void expect_all() {
     EXPECT_TRUE(client_.content(gfid_) == states_.back()) << "nothing may be missing without a power loss";
   }
@@ -134,6 +155,35 @@ void run(std::uint64_t seed) {
       two.open();
     }
   }
+}
+
+/// A sync fails, and Linux forgets that what it was to make safe is not. The brick is started again; what it
+/// shows then can be synced, and survives a power loss.
+void run_failed_sync(std::uint64_t seed) {
+  SCOPED_TRACE(seed);
+  std::mt19937_64 random(seed);
+  FsyncNode node(seed);
+  Client client(node);
+  FsyncedFile file(client, "file"), other(client, "other");
+  for (int round = 0; round < 3 && !testing::Test::HasFatalFailure(); ++round) {
+    for (int step = 0; step < 10; ++step) random() % 3 == 0 ? file.fsync() : change(file, random);
+    node.disk.fail_nth(1 + random() % 4, EIO);
+    random() % 3 == 0 ? (void)client.sync() : (void)(random() % 2 == 0 ? other : file).try_fsync();
+    node.loop.run_for(std::chrono::seconds(random() % 60));  // checkpoints
+    node.restart(random() % 2 == 0, random() % 3 == 0 ? random() % 100 : 0);
+    file.expect_all();
+    if (random() % 2 == 0) file.fsync();
+    node.loop.run_for(std::chrono::seconds(random() % 60));
+    node.lose_power(random());
+    file.expect_synced();
+    file.open();
+    other.open();
+  }
+}
+
+TEST(BrickFsyncTest, SyncedBytesSurviveAFailedSync) {
+  const int seeds = ::getenv("POLDER_LONG_TESTS") ? 5000 : 150;
+  for (int seed = 0; seed < seeds && !HasFailure(); ++seed) run_failed_sync(static_cast<std::uint64_t>(seed));
 }
 
 TEST(BrickFsyncTest, SyncedBytesSurviveWhateverComesBeforeAndAfter) {

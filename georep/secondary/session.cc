@@ -25,8 +25,9 @@ Result<AppliedState> parse_state(const std::string& bytes) {
 
 }  // namespace
 Task<Result<void>> SecondarySession::Impl::start() {
-  CO_TRY(spool_,
-         co_await on_worker(seams_.workers, [&] { return Spool::open(seams_.disk, config_.spool_path); }));
+  CO_TRY(spool_, co_await on_worker(seams_.workers, [&] {
+           return Spool::open(seams_.disk, config_.spool_path, store_.boot_id());
+         }));
   auto stored = co_await on_worker(seams_.workers, [&] { return store_.applied(config_.session); });
   CO_TRY(auto bytes, std::move(stored));
   if (bytes) {

@@ -6,6 +6,7 @@
 #include "base/crash_point.h"
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "base/page_cache.h"
 
 namespace polder::georep {
 
@@ -74,8 +75,8 @@ Result<std::optional<SpoolFrame>> SpoolReader::next() {
   return std::optional(std::move(frame));
 }
 
-Result<std::unique_ptr<Spool>> Spool::open(Disk& disk, const std::string& path) {
-  std::unique_ptr<Spool> spool(new Spool(disk, path));
+Result<std::unique_ptr<Spool>> Spool::open(Disk& disk, const std::string& path, std::string boot_id) {
+  std::unique_ptr<Spool> spool(new Spool(disk, path, std::move(boot_id)));
   if (auto made = disk.mkdir(Disk::kNoDir, path, 0700); !made && !made.failed_with(EEXIST)) {
     return std::move(made.error()).with("make spool {}", path);
   }
@@ -119,38 +120,37 @@ Result<void> Spool::cut_torn_tail(std::uint64_t cut) {
   while (true) {
     const std::uint64_t good = reader.offset();
     auto frame = reader.next();
+    unfinished_bytes_ = good;
     if (frame && !*frame) break;
     if (frame) continue;
     if (!frame.failed_with(EUCLEAN)) return std::move(frame.error());
     log::warning("{}; cut off, the primary sends it again", frame.error().message());
     TRY(disk_.truncate(file_.fd(), good).with("truncate {}/{}", path_, name));
-    unfinished_bytes_ = good;
-    return {};
+    break;
   }
-  unfinished_bytes_ = size;
-  return {};
+  // A sync of it may have failed in a process that was killed then, so that the page cache has what the disk
+  // will never have.
+  return write_again(disk_, file_.fd(), 0, unfinished_bytes_).with("write {}/{} again", path_, name);
 }
 
 Result<void> Spool::load_boot() {
-  TRY(auto running, disk_.boot_id().with("id of the running kernel"));
   auto file = disk_.open(directory_.fd(), kBootFile, O_RDONLY | O_NOFOLLOW);
   same_boot_ = false;
   if (file.failed_with(ENOENT)) return {};
   if (!file) return std::move(file).error().with("open {}/{}", path_, kBootFile);
-  std::string known(running.size() + 1, '\0');
+  std::string known(boot_id_.size() + 1, '\0');
   TRY(auto size, disk_.pread(file->fd(), std::as_writable_bytes(std::span(known)), 0)
                      .with("read {}/{}", path_, kBootFile));
   known.resize(size);
-  same_boot_ = known == running;
+  same_boot_ = known == boot_id_;
   return {};
 }
 
 /// Not synced: when a power loss takes the file along, the cuts are applied once more.
 Result<void> Spool::remember_boot() {
-  TRY(auto running, disk_.boot_id().with("id of the running kernel"));
   TRY(auto file, disk_.open(directory_.fd(), kBootFile, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600)
                      .with("open {}/{}", path_, kBootFile));
-  TRY(disk_.pwrite(file.fd(), as_bytes(running), 0).with("write {}/{}", path_, kBootFile));
+  TRY(disk_.pwrite(file.fd(), as_bytes(boot_id_), 0).with("write {}/{}", path_, kBootFile));
   same_boot_ = true;
   return {};
 }

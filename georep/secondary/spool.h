@@ -41,8 +41,8 @@ class SpoolReader {
 class Spool {
  public:
   /// Opens or makes directory `path`. Cuts a torn tail off the last file; damage elsewhere is EUCLEAN with
-  /// its place.
-  static Result<std::unique_ptr<Spool>> open(Disk& disk, const std::string& path);
+  /// its place. `boot_id`: of the volume's brick (Store::boot_id()).
+  static Result<std::unique_ptr<Spool>> open(Disk& disk, const std::string& path, std::string boot_id);
 
   /// Starts the file of `cut`, which follows the last one (or is any when the spool is empty).
   Result<void> begin(std::uint64_t cut);
@@ -59,7 +59,7 @@ class Spool {
   /// Makes new names in the directory durable: of side files, before a frame speaks of them.
   Result<void> sync_directory();
 
-  /// Whether the spool was last used under the running kernel. When not, what the volume had of the cuts in
+  /// Whether the spool was last used under this boot id. When not, what the volume had of the cuts in
   /// it may be gone, whatever it says: apply them again, then remember_boot().
   bool same_boot() const { return same_boot_; }
   Result<void> remember_boot();
@@ -75,7 +75,8 @@ class Spool {
   std::string side_file(std::uint64_t cut, const std::string& name) const;
 
  private:
-  Spool(Disk& disk, std::string path) : disk_(disk), path_(std::move(path)) {}
+  Spool(Disk& disk, std::string path, std::string boot_id)
+      : disk_(disk), path_(std::move(path)), boot_id_(std::move(boot_id)) {}
   std::string file_name(std::uint64_t cut, bool finished) const;
   Result<void> load();
   Result<void> cut_torn_tail(std::uint64_t cut);
@@ -84,6 +85,7 @@ class Spool {
 
   Disk& disk_;
   const std::string path_;
+  const std::string boot_id_;
   DiskFile directory_;
   bool same_boot_ = true;
   mutable std::mutex mutex_;                         // of the three below

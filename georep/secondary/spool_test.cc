@@ -13,7 +13,7 @@ class SpoolTest : public testing::Test {
  protected:
   void open() {
     spool_.reset();
-    auto opened = Spool::open(disk_, "/spool");
+    auto opened = Spool::open(disk_, "/spool", disk_.boot_id().value());
     ASSERT_TRUE(opened) << opened.error().message();
     spool_ = std::move(*opened);
   }
@@ -41,6 +41,27 @@ class SpoolTest : public testing::Test {
   SimDisk disk_;
   std::unique_ptr<Spool> spool_;
 };
+
+/// The disk fails for good, the process is killed, and the disk is well again.
+TEST_F(SpoolTest, WhatAFailedSyncDroppedIsSafeOnceTheCutIsFinished) {
+  open();
+  check(spool_->begin(1));
+  put("first", std::string(10'000, 'x'));
+  disk_.fail_nth(1, EIO, true);
+  EXPECT_TRUE(spool_->finish().failed_with(EIO));
+  disk_.freeze();
+  spool_.reset();
+  disk_.kill();
+  open();
+  ASSERT_EQ(spool_->unfinished(), 1u);
+  put("second");
+  check(spool_->finish());
+  disk_.freeze();
+  spool_.reset();
+  disk_.crash(1);
+  open();
+  EXPECT_EQ(content(1), "first/" + std::string(10'000, 'x') + ";second/;");
+}
 
 TEST_F(SpoolTest, FramesComeBackAsTheyWere) {
   open();
@@ -169,7 +190,7 @@ TEST_F(SpoolTest, AMissingCutIsRefused) {
   finished_cut(3, "three");
   spool_.reset();
   ASSERT_TRUE(disk_.unlink(Disk::kNoDir, "/spool/00000000000000000002.cut"));
-  auto opened = Spool::open(disk_, "/spool");
+  auto opened = Spool::open(disk_, "/spool", disk_.boot_id().value());
   ASSERT_TRUE(opened.failed_with(EUCLEAN));
   EXPECT_NE(opened.error().message().find("cut 2 is missing"), std::string::npos);
 }

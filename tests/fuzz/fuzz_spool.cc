@@ -38,7 +38,7 @@ POLDER_FUZZ_TARGET(spool) {
                           O_WRONLY | O_CREAT, 0600);
     require(file && disk.pwrite(file->fd(), as_bytes(content), 0), "write");
   }
-  auto spool = georep::Spool::open(disk, kPath);
+  auto spool = georep::Spool::open(disk, kPath, "boot");
   require(spool.has_value(), "a spool opens whatever its last cut is");
   auto frames = count_frames((*spool)->read(1).value());
   if (finished) return;

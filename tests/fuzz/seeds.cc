@@ -331,7 +331,7 @@ Seeds georep_stream_seeds() {
 
 Seeds spool_seeds() {
   SimDisk disk;
-  auto spool = georep::Spool::open(disk, "/spool").value();
+  auto spool = georep::Spool::open(disk, "/spool", "boot").value();
   spool->begin(1).value();
   for (const auto& [message, payload] : example_cut())
     spool->append(as_bytes(message.SerializeAsString()), as_bytes(payload)).value();

@@ -151,9 +151,13 @@ class ClusterRun {
   }
 
   /// A call fails, the daemon makes of that what it can, and is started again.
-  void fail_call(Random& random) {
+  void fail_call(Random& random) { fail_disk(random, false); }
+  /// And all that follow, so that a failed sync cannot even be noted there; it is well again afterwards.
+  void fail_all_calls(Random& random) { fail_disk(random, true); }
+
+  void fail_disk(Random& random, bool for_good) {
     all_.disk_failed = true;
-    world_.site.any_disk(random).fail_nth(1 + random.below(300), EIO);
+    world_.site.any_disk(random).fail_nth(1 + random.below(300), EIO, for_good);
     world_.loop.run_for(some(random, 3s));
     world_.site.kill();
     world_.site.boot();
@@ -195,6 +199,7 @@ class ClusterRun {
       kind("kill", 4, &ClusterRun::kill),
       kind("die", 4, &ClusterRun::die),
       kind("fail-call", 1, &ClusterRun::fail_call),
+      kind("fail-disk", 1, &ClusterRun::fail_all_calls),
       kind("full", 2, &ClusterRun::fill),
       kind("delay", 2, &ClusterRun::delay),
       kind("clock", 2, &ClusterRun::set_clock),

@@ -33,6 +33,7 @@ SimSite::SimSite(SimLoop& loop, SimNetwork& network, std::string name, std::uint
     if (options_.trace) disk.trace(*options_.trace, options_.trace->actor(name_ + ":" + name));
   };
   trace(node_disk(), "/");
+  trace(disks_.add("run"), "/run");
   for (std::uint32_t brick = 0; brick < options_.bricks; ++brick) {
     const auto name = fmt::format("brick{}", brick);
     trace(disks_.add(name), name);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SimSite: one machine with one whole polderd on it, and one volume, "data", whose bricks are on disks of
-// their own: "brick0", …; the daemon's state is on another one. Disks and their snapshots outlive the daemon,
-// which is started, stopped, killed and cut from power as a test likes.
+// their own: "brick0", …; the daemon's state is on another one, and /run is one that never fails. Disks and
+// their snapshots outlive the daemon, which is started, stopped, killed and cut from power as a test likes.
 #pragma once
 #include <functional>
 #include <memory>

@@ -45,7 +45,8 @@ class SimDisk final : public Disk {
   // Faults.
 
   /// The n-th call from now (1 = the next one) fails without effect; when sticky, so do all that follow.
-  /// A failed fsync also makes the kernel forget that the pages were dirty, as Linux does.
+  /// A failed fsync (syncfs) also makes the kernel forget that the pages (of all files) were dirty, as Linux
+  /// does.
   void fail_nth(std::uint64_t n, int code, bool sticky = false) { fault_.fail_nth(n, code, sticky); }
   void heal() { fault_.heal(); }
   /// True once the call named by fail_nth was made.

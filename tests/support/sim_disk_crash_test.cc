@@ -337,6 +337,34 @@ TEST(SimDiskSqlite, CommittedTransactionsSurviveKill) {
   }
 }
 
+/// What a process was told that it failed may be in the log that the next one finds in the page cache. What
+/// that one commits behind it is safe.
+TEST(SimDiskSqlite, WhatAFailedSyncDroppedIsNotBuiltUpon) {
+  for (std::uint64_t n = 1; n < 30; ++n) {
+    SCOPED_TRACE(fmt::format("call {} fails, and all after it", n));
+    SimDisk disk;
+    auto database = try_open(disk);
+    ASSERT_TRUE(database);
+    EXPECT_EQ(insert_until_failure(*database, 0), 400);
+    disk.fail_nth(n, EIO, true);
+    const auto acknowledged = insert_until_failure(*database, 400);
+    disk.freeze();
+    database.reset();
+    disk.kill();
+    database = try_open(disk);
+    ASSERT_TRUE(database);
+    ASSERT_TRUE(database->execute("INSERT INTO t VALUES(10000,'x')"));
+    const auto there = rows(*database);
+    EXPECT_GT(there, acknowledged);
+    disk.freeze();
+    database.reset();
+    disk.crash(n);
+    database = try_open(disk);
+    ASSERT_TRUE(database);
+    EXPECT_EQ(rows(*database), there);
+  }
+}
+
 TEST(SimDiskSqlite, EveryCallMayFailOnce) {
   constexpr std::int64_t kRows = 6;
   for (std::uint64_t n = 1;; ++n) {

@@ -179,6 +179,7 @@ Result<void> SimDisk::fdatasync(int fd) {
 
 Result<void> SimDisk::syncfs(int fd) {
   Call call(*this);
+  if (!call.allowed && !call.state.is_dead()) call.state.tree.fail_sync_all();
   TRY(call.allowed);
   if (call.state.on_syncfs) call.state.on_syncfs();
   TRY(call.state.handle(fd));

@@ -103,6 +103,9 @@ class SimTree {
   void sync_all();
   /// A sync that failed: the kernel takes the pages for clean although they never reached the disk.
   void fail_sync(Inode inode) { node(inode).dirty.clear(); }
+  void fail_sync_all() {
+    for (auto& [inode, node] : written_) node.dirty.clear();
+  }
 
   /// Changes one bit of what is on disk, and of what programs read unless they have written the page since.
   /// False when there is no such page there: a hole, or never written out.

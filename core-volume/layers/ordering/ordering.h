@@ -365,6 +365,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   };
   Result<void> redo_parts(const Record& write, const Buffer& data, const std::vector<Extent>& parts);
   Result<void> recover();
+  Result<void> write_again();
   Result<void> redo_from(std::uint64_t index, Recovery& recovery);
   Result<void> note_names(const Record& record, Recovery& recovery);
   Result<void> keep_replaced(const EntryName& name, const Gfid& before, const Gfid& after);

@@ -7,7 +7,8 @@
 //
 // After a power loss (another boot id) what was applied since the checkpoint may be gone in part: all of that
 // is unapplied() and folded. Bytes in the log are written again, except those over which a later write whose
-// bytes did not travel in the log may have survived.
+// bytes did not travel in the log may have survived. A failed sync counts as a power loss
+// (base/page_cache.h), but the page cache may still have everything: what it shows is written once more.
 //
 // The file system may also be ahead of the log: see mend_names.cc. And of some bytes nobody knows:
 // doubtful.cc.
@@ -73,6 +74,9 @@ Result<void> OrderingLayer::recover() {
     log::info("brick {}: redid {} records, {} to {}{}", store_.path(), records.size(), records.front().index,
               records.back().index, recovery.same_boot ? "" : ", after another boot");
   }
+  if (store_.cache_may_lie()) {
+    TRY(write_again());
+  }
   // Nothing tells what of this and of earlier starts is on disk, see data_sync.h; unless all of it was synced
   // in order at the end.
   if (!store_.was_clean() || !records.empty()) {
@@ -82,6 +86,18 @@ Result<void> OrderingLayer::recover() {
   TRY(store_.remember_boot(journal_.appended_index()));
   TRY(load_transactions());
   return load_retries(recovery);
+}
+
+/// Of all records, applied or not: the start before this one may have been killed on its way.
+Result<void> OrderingLayer::write_again() {
+  const auto first = journal_.checkpoint_index() + 1;
+  if (first > journal_.appended_index()) return {};
+  TRY(auto reader, journal_.read_from(first, true));
+  while (true) {
+    TRY(auto record, reader->next());
+    if (!record) return {};
+    TRY(store_.write_again(*record).with("write the bytes of record {} again", record->index));
+  }
 }
 
 Result<void> OrderingLayer::redo_from(std::uint64_t index, Recovery& recovery) {

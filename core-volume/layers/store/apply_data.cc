@@ -12,6 +12,24 @@ namespace {
 
 constexpr std::size_t kCopyBytes = 1 << 20;
 
+/// In whole pages: what is cut or punched out of one leaves zeros in the rest of it.
+std::optional<std::pair<std::uint64_t, std::uint64_t>> changed_bytes(const Record& record) {
+  constexpr std::uint64_t kPageBytes = 4096;
+  const auto pages = [](std::uint64_t begin, std::uint64_t end) {
+    return std::pair(begin / kPageBytes * kPageBytes, (end + kPageBytes - 1) / kPageBytes * kPageBytes);
+  };
+  switch (record.kind) {
+    case RecordKind::kWrite:
+    case RecordKind::kPunch:
+    case RecordKind::kZero:
+      return pages(record.offset, record.offset + record.length);
+    case RecordKind::kTruncate:
+      return pages(record.length, record.length);
+    default:
+      return {};
+  }
+}
+
 }  // namespace
 
 Result<void> Store::apply(const Record& record, const ApplyHints& hints) {
@@ -78,6 +96,18 @@ Result<void> Store::apply_write(const Record& record, ConstBytes data) {
     }
   }
   return set_times(object, {0, UTIME_OMIT}, layout::to_timespec(record.time_ns));
+}
+
+Result<void> Store::write_again(const Record& record) {
+  auto extent = changed_bytes(record);
+  if (!extent) return {};
+  auto lock = stripes_.exclusive({Stripes::object(record.gfid)});
+  auto fd = file(record.gfid);
+  if (fd.failed_with(ESTALE)) return {};
+  if (!fd) return std::move(fd).error();
+  TRY(auto before, disk_.fstat((*fd)->fd()));
+  TRY(polder::write_again(disk_, (*fd)->fd(), extent->first, extent->second));
+  return set_times({*fd, {}, {}}, {0, UTIME_OMIT}, before.st_mtim);
 }
 
 Result<void> Store::apply_copy(const Record& record, const Gfid& from, std::uint64_t from_offset) {

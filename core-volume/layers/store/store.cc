@@ -173,17 +173,17 @@ Result<void> Store::open_directories() {
 Result<void> Store::load_marks() {
   auto mark = [&](const std::string& key) { return disk_.get_xattr_at(root_.fd(), layout::kState, key); };
   const auto suspect = mark(layout::kSuspectKey);
-  TRY(auto running, disk_.boot_id());
+  TRY(cache_, page_cache(disk_, {identity_.lineage, identity_.set}));
   const auto last = mark(layout::kBootKey);
-  same_boot_ = last && *last == running;
+  same_boot_ = last && *last == cache_.id;
   was_clean_ = mark(layout::kCleanKey).has_value();
   const bool lost_power = last && !same_boot_ && !was_clean_;
   suspect_ = lost_power || suspect;
   if (suspect) suspect_since_ = std::strtoull(suspect->c_str(), nullptr, 10);
-  last_loss_ = lost_power ? running : mark(layout::kLossKey).value_or("");
+  last_loss_ = lost_power ? cache_.id : mark(layout::kLossKey).value_or("");
   if (read_only_) return {};
   if (lost_power) {
-    TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kLossKey, running)
+    TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kLossKey, cache_.id)
             .with("note that brick {} lost power", path_));
   }
   if (lost_power && !suspect) {
@@ -214,12 +214,11 @@ Result<void> Store::remember_boot(std::uint64_t last_index) {
     suspect_since_ = last_index;
     TRY(mark_suspect());
   }
-  TRY(auto running, disk_.boot_id());
-  TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kBootKey, running)
+  TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kBootKey, cache_.id)
           .with("remember the boot id of brick {}", path_));
   // With the other marks, whatever is kept of the rest.
   TRY(auto state, disk_.open(root_.fd(), layout::kState, kOpenDir));
-  return disk_.fsync(state.fd()).with("sync the marks of brick {}", path_);
+  return durable(disk_.fsync(state.fd())).with("sync the marks of brick {}", path_);
 }
 
 Result<void> Store::mark_clean() {
@@ -454,12 +453,17 @@ Result<void> Store::fsync(const Gfid& gfid, bool data_only, std::uint64_t durabl
       fd = object.fd;
     }
   }
-  TRY(data_only && !index_dir ? disk_.fdatasync(fd->fd()) : disk_.fsync(fd->fd()));
-  return index_dir ? disk_.fsync(index_dir->fd()) : Result<void>();
+  TRY(durable(data_only && !index_dir ? disk_.fdatasync(fd->fd()) : disk_.fsync(fd->fd())));
+  return index_dir ? durable(disk_.fsync(index_dir->fd())) : Result<void>();
 }
 
 Result<void> Store::syncfs() {
-  return disk_.syncfs(root_.fd()).with("sync the file system of brick {}", path_);
+  return durable(disk_.syncfs(root_.fd())).with("sync the file system of brick {}", path_);
+}
+
+Result<void> Store::durable(Result<void> synced) {
+  if (!synced && failed_sync_) failed_sync_();
+  return synced;
 }
 
 }  // namespace polder

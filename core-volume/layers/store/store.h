@@ -11,6 +11,7 @@
 // one name run together (key locks of the ordering layer); readers need nothing and never see half a record.
 // Errors: ESTALE when an object is gone, EUCLEAN when the brick holds what Polder did not write.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "base/disk.h"
+#include "base/page_cache.h"
 #include "changelog/record/record.h"
 #include "core-volume/layer/file_attr.h"
 #include "core-volume/layer/placement.h"
@@ -144,7 +146,17 @@ class Store {
   Result<std::optional<std::string>> applied(const std::string& session);
   Result<std::optional<std::string>> volume_fact(const std::string& key);
 
-  /// Whether the kernel that this brick was last used with still runs: then nothing that was applied is lost.
+  /// Of the page cache (base/page_cache.h), at the time it was opened.
+  const std::string& boot_id() const { return cache_.id; }
+  /// Whether the page cache shows what the disk may never have had, in files that were changed since the
+  /// log's checkpoint: a sync has failed since then. write_again() is what helps.
+  bool cache_may_lie() const { return cache_.sync_failed && !same_boot_; }
+  /// So that a sync makes the bytes that the record has changed durable as they are now. No times change.
+  Result<void> write_again(const Record& record);
+  /// Called on the thread of a sync of files that has failed. Set before the first one.
+  void on_failed_sync(std::function<void()> listener) { failed_sync_ = std::move(listener); }
+  /// Whether the kernel that this brick was last used with still runs, and no sync has failed since: then
+  /// nothing that was applied is lost.
   bool same_boot() const { return same_boot_; }
   /// Whether who had it before closed it in order: then everything is on disk.
   bool was_clean() const { return was_clean_; }
@@ -189,6 +201,7 @@ class Store {
   Store(Disk& disk, std::string path, const StoreOptions& options);
   Result<void> open_directories();
   Result<void> refuse_if_read_only() const;
+  Result<void> durable(Result<void> synced);
   Result<void> load_marks();
   Result<void> mark_suspect();
   Result<void> empty_tmp();
@@ -299,6 +312,8 @@ class Store {
   const bool read_only_;
   const Placement* const placement_;
   BrickIdentity identity_;
+  PageCache cache_;
+  std::function<void()> failed_sync_;
   bool same_boot_ = false;
   bool was_clean_ = false;
   std::string last_loss_;
