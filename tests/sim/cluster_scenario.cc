@@ -38,17 +38,12 @@ class ClusterRun {
   RunReport run() {
     while (all_.acknowledged < kOperations && report_.problems.empty()) phase();
     report_.acknowledged = all_.acknowledged;
-    report_.faults = plan_.happened();
-    report_.hash = world_.trace.hash();
-    report_.events = world_.trace.events();
+    report_.finish(plan_, world_.trace);
     return std::move(report_);
   }
 
  private:
   std::uint64_t below(std::uint64_t bound) { return random_->below(bound); }
-  static nanoseconds some(Random& random, nanoseconds most) {
-    return nanoseconds(random.below(static_cast<std::uint64_t>(most.count()) + 1));
-  }
   SimMount& any_mount(Random& random) { return *world_.mounts[random.below(world_.mounts.size())]; }
 
   /// The clients work while things go wrong; then all is looked at, and is where the next phase begins.
@@ -99,7 +94,6 @@ class ClusterRun {
       report_.found(must(world_.loop.run_until_done(shared_.problems(top, sessions_kept))));
     }
     report_.found(history.problems(found, history.acknowledgements()));
-    if (!report_.problems.empty()) report_.last = world_.trace.last();
     return found;
   }
 
@@ -144,8 +138,7 @@ class ClusterRun {
 
   /// At a system call of its own.
   void die(Random& random) {
-    world_.site.die_at(1 + random.below(400));
-    for (int i = 0; i < 2'000 && !world_.site.died(); ++i) world_.loop.run_for(100us);
+    world_.site.run_until_death(1 + random.below(400));
     world_.site.kill();
     world_.site.boot();
   }

@@ -18,6 +18,11 @@
 
 namespace polder {
 
+/// Up to `most`.
+inline nanoseconds some(Random& random, nanoseconds most) {
+  return nanoseconds(random.below(static_cast<std::uint64_t>(most.count()) + 1));
+}
+
 struct FaultOptions {
   std::set<std::string, std::less<>> kinds;   // by name; empty: all
   std::optional<std::set<std::size_t>> only;  // by number

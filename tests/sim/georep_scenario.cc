@@ -43,17 +43,11 @@ class GeorepRun {
       if (log_has_all_) report_.found(world_.differences_from_the_log());
     }
     report_.acknowledged = changes();
-    report_.faults = plan_.happened();
-    report_.hash = world_.trace.hash();
-    report_.events = world_.trace.events();
-    if (!report_.problems.empty()) report_.last = world_.trace.last();
+    report_.finish(plan_, world_.trace);
     return std::move(report_);
   }
 
  private:
-  static nanoseconds some(Random& random, nanoseconds most) {
-    return nanoseconds(random.below(static_cast<std::uint64_t>(most.count()) + 1));
-  }
   std::uint64_t changes() const {
     std::uint64_t sum = 0;
     for (const auto& application : applications_) sum += static_cast<std::uint64_t>(application->changes());
@@ -108,15 +102,10 @@ class GeorepRun {
     site.boot();
   }
 
-  void die_at_a_call(SimSite& site, Random& random) {
-    site.die_at(1 + random.below(300));
-    for (int i = 0; i < 2'000 && !site.died(); ++i) world_.loop.run_for(100us);
-  }
-
   /// At a system call of its own, whatever it is doing then.
   void die(Random& random) {
     auto& site = any_site(random);
-    die_at_a_call(site, random);
+    site.run_until_death(1 + random.below(300));
     site.kill();
     world_.loop.run_for(some(random, 2s));
     site.boot();
@@ -134,7 +123,7 @@ class GeorepRun {
   void lose_power_of_primary(Random& random) { lose_power_of(world_.east, random); }
 
   void lose_power_of(SimSite& site, Random& random) {
-    if (random.below(2) == 0) die_at_a_call(site, random);
+    if (random.below(2) == 0) site.run_until_death(1 + random.below(300));
     site.lose_power(random.next());
     world_.loop.run_for(some(random, 2s));
     site.boot();

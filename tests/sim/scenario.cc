@@ -5,6 +5,13 @@
 
 namespace polder {
 
+void RunReport::finish(const FaultPlan& plan, const Trace& trace) {
+  faults = plan.happened();
+  hash = trace.hash();
+  events = trace.events();
+  if (!problems.empty()) last = trace.last();
+}
+
 std::span<const Scenario> scenarios() {
   static constexpr std::array kAll{Scenario{"cluster", run_cluster}, Scenario{"georep", run_georep}};
   return kAll;

@@ -28,6 +28,8 @@ struct RunReport {
   void found(std::vector<std::string> more) {
     if (problems.empty()) problems = std::move(more);
   }
+  /// At the end of the run: what has happened in it.
+  void finish(const FaultPlan& plan, const Trace& trace);
 };
 
 struct Scenario {

@@ -93,6 +93,11 @@ void SimSite::die_at(std::uint64_t n) {
   });
 }
 
+void SimSite::run_until_death(std::uint64_t n) {
+  die_at(n);
+  for (int i = 0; i < 2'000 && !died(); ++i) loop_.run_for(std::chrono::microseconds(100));
+}
+
 Result<json::value> SimSite::try_call(std::string method, std::string path, json::object body) {
   auto from = transport();
   AdminClient client(*from, Endpoint::unix_socket(kOptions.run_dir + "/admin.sock"));

@@ -66,6 +66,8 @@ class SimSite {
   /// kill -9 at the n-th call of any of its disks from now, steps of its snapshots included: nothing that
   /// follows reaches disk or network. When died() says so, kill() or lose_power() is to follow.
   void die_at(std::uint64_t n);
+  /// die_at(), and lets the world go on until then, but no longer than 200 ms.
+  void run_until_death(std::uint64_t n);
   bool died() const { return disks_.fault().is_dead(); }
 
   /// By the admin API, as `polder` does it. Throws with the daemon's sentence, or returns it. An answer that
