@@ -26,22 +26,28 @@ Hlc HlcClock::next() {
 }
 
 Result<void> HlcClock::observe(Hlc seen) {
-  std::uint64_t wall = wall_ns(clock_);
-  if (seen.ns > wall && seen.ns - wall > kMaxAhead_ns) {
+  if (seen <= last()) return {};
+  const auto known = std::max(wall_ns(clock_), __atomic_load_n(&history_, __ATOMIC_ACQUIRE));
+  if (seen.ns > known && seen.ns - known > kMaxAhead_ns) {
     return Error(ERANGE).with(
         "time stamp from the network is {} s ahead of this machine's clock (at most {} s are accepted): "
         "check "
         "the clocks of both machines",
-        (seen.ns - wall) / 1'000'000'000, kMaxAhead_ns / 1'000'000'000);
+        (seen.ns - known) / 1'000'000'000, kMaxAhead_ns / 1'000'000'000);
   }
-  observe_own(seen);
+  raise(last_, seen);
   return {};
 }
 
 void HlcClock::observe_own(Hlc seen) {
-  std::uint64_t last = __atomic_load_n(&last_, __ATOMIC_ACQUIRE);
-  while (last < seen.ns &&
-         !__atomic_compare_exchange_n(&last_, &last, seen.ns, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+  raise(last_, seen);
+  raise(history_, seen);
+}
+
+void HlcClock::raise(std::uint64_t& stamp, Hlc seen) {
+  std::uint64_t before = __atomic_load_n(&stamp, __ATOMIC_ACQUIRE);
+  while (before < seen.ns &&
+         !__atomic_compare_exchange_n(&stamp, &before, seen.ns, true, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
   }
 }
 

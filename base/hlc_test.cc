@@ -56,6 +56,31 @@ TEST(HlcClock, AStampFromTheFutureIsRefusedAndMovesNothing) {
   EXPECT_EQ(hlc.next().ns, wall(clock) + 2 * HlcClock::kMaxAhead_ns + 1);
 }
 
+TEST(HlcClock, ItsOwnStampsComeBackAfterTheWallClockWasSetBack) {
+  SimClock clock;
+  HlcClock hlc(clock);
+  clock.advance_to(1s);
+  const auto told = hlc.next();
+  clock.step_wall(-3h);
+  EXPECT_TRUE(hlc.observe(told));
+  EXPECT_EQ(hlc.last(), told);
+  EXPECT_TRUE(hlc.observe(Hlc{told.ns + 1}).failed_with(ERANGE));
+}
+
+TEST(HlcClock, StampsALittleBeyondItsOwnHistoryAreTaken) {
+  SimClock clock;
+  HlcClock hlc(clock);
+  const Hlc logged{wall(clock) +
+                   3 * 3600'000'000'000ull};  // by a process before this one; then the clock was set back
+  hlc.observe_own(logged);
+  const Hlc told{logged.ns + 1'000'000'000};  // by the same, and not logged any more
+  EXPECT_TRUE(hlc.observe(told));
+  EXPECT_EQ(hlc.last(), told);
+  // What came from the network is no history: nobody can drag the clock along step by step.
+  EXPECT_TRUE(hlc.observe(Hlc{logged.ns + HlcClock::kMaxAhead_ns}));
+  EXPECT_TRUE(hlc.observe(Hlc{logged.ns + HlcClock::kMaxAhead_ns + 1}).failed_with(ERANGE));
+}
+
 TEST(HlcClock, StampsOfSeveralThreadsDiffer) {
   SimClock clock;
   HlcClock hlc(clock);

@@ -26,19 +26,6 @@ struct Change {
   std::function<int(Client&, Fixture&)> run;  // one operation with a sequence number; errno
 };
 
-/// A directory of `parent` that is on `set`.
-Gfid make_directory_on(SimVolume& node, Client& c, Gfid parent, std::string_view name, std::uint32_t set) {
-  for (int attempt = 0; attempt < 100; ++attempt) {
-    auto made = must(c.mkdir(parent, "attempt"));
-    if (node.stack->placement().set_of(made.gfid) == set) {
-      must(c.rename(parent, "attempt", parent, name));
-      return made.gfid;
-    }
-    must(c.rmdir(parent, "attempt"));
-  }
-  throw std::runtime_error("no directory fell on the set");
-}
-
 Fixture prepare(SimVolume& node, Client& c) {
   Fixture f;
   const Gfid root = Gfid::root();

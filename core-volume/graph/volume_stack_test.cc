@@ -41,6 +41,36 @@ TEST(VolumeStack, AWholeVolumeLivesThroughRestartsAndKills) {
   EXPECT_EQ(client.dump(), before);
 }
 
+/// A name on one set, and its directory not yet on another one, whose disk has refused it.
+TEST(VolumeStack, WhatASetCouldNotTakeYetIsAnErrorUntilItHasIt) {
+  SimVolume volume(3, Spread::kDirs, 1, true);
+  Client client(volume);
+  const auto parent = make_directory_on(volume, client, Gfid::root(), "parent", 1);
+  int missing = 0;
+  for (std::uint64_t n = 1; n <= 60; ++n) {
+    const auto name = fmt::format("d{}", n);
+    volume.disk_of(2).fail_nth(1 + n % 16, EIO);
+    const auto made = client.mkdir(parent, name);
+    const auto seen = client.lookup(parent, name);
+    if (!seen && !seen.failed_with(ENOENT)) {
+      EXPECT_EQ(code_of(client.rmdir(parent, name)), EIO);
+      EXPECT_EQ(code_of(client.rename(parent, name, Gfid::root(), "elsewhere")), EIO);
+    }
+    volume.disk_of(2).heal();
+    const bool there = !seen.failed_with(ENOENT);
+    if (!made) EXPECT_EQ(made.error().maybe_applied(), there) << made.error().message();
+    if (there && !seen) {
+      EXPECT_EQ(code_of(seen), EIO);
+      ++missing;
+    }
+    volume.loop.run_for(std::chrono::seconds(12));
+    must(volume.run_one(volume.stack->check(true)));
+    volume.run_one(volume.stack->start_failed());
+    if (there) EXPECT_TRUE(must(client.lookup(parent, name)).is_directory());
+  }
+  EXPECT_GT(missing, 0);
+}
+
 TEST(VolumeStack, NothingIsReapedWhileTheBricksAreCompared) {
   SimVolume volume(1);
   Client client(volume);

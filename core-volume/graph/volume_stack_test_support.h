@@ -66,6 +66,7 @@ class SimVolume : public BrickNode {
     stack.reset();
     disk.crash(seed);
     if (!disk_each_) return;
+    disks.fault().heal();
     disks.root().crash(seed);
     for (const auto& [set, brick] : config.bricks) disk_of(set).crash(seed * config.bricks.size() + set);
   }
@@ -99,5 +100,19 @@ class SimVolume : public BrickNode {
  private:
   const bool disk_each_;
 };
+
+/// A directory of `parent` that is on `set`.
+inline Gfid make_directory_on(SimVolume& node, Client& c, Gfid parent, std::string_view name,
+                              std::uint32_t set) {
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    auto made = must(c.mkdir(parent, "attempt"));
+    if (node.stack->placement().set_of(made.gfid) == set) {
+      must(c.rename(parent, "attempt", parent, name));
+      return made.gfid;
+    }
+    must(c.rmdir(parent, "attempt"));
+  }
+  throw std::runtime_error("no directory fell on the set");
+}
 
 }  // namespace polder

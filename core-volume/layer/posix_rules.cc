@@ -27,6 +27,11 @@ timespec time_from_ns(std::uint64_t ns) {
   return Hlc{ns}.to_timespec();
 }
 
+std::uint64_t time_to_ns(const timespec& time) {
+  if (time.tv_sec < 0) return 0;
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(time.tv_nsec);
+}
+
 std::uint64_t entry_cookie(std::string_view name) {
   return (XXH3_64bits(name.data(), name.size()) >> 2) + 3;
 }

@@ -30,6 +30,8 @@ constexpr bool is_private_xattr(std::string_view key) {
 }
 
 timespec time_from_ns(std::uint64_t ns);
+/// 0 before the epoch.
+std::uint64_t time_to_ns(const timespec& time);
 
 // --- directories -------------------------------------------------------------------------------------------
 

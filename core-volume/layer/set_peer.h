@@ -50,7 +50,8 @@ class SetPeer {
   virtual Task<Result<EntryName>> parent_of(Gfid directory) = 0;
 
   /// `intended` has tx, kind, gfid, names, displaced and exchange. EAGAIN when a name shows something else
-  /// by now. `tree_only`: nothing but the tree's lock, which is the root's set's.
+  /// by now, ENXIO when an object is not on its set. `tree_only`: nothing but the tree's lock, which is the
+  /// root's set's.
   virtual Task<Result<TxFacts>> prepare(Record intended, bool tree_only) = 0;
   /// Once or several times, same result; also without prepare(), where nothing had to be locked. Gives the
   /// attributes of Record::gfid afterwards if this set owns it. `closed_below`: of the leader.

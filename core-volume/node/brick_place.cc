@@ -4,6 +4,7 @@
 #include <linux/magic.h>
 
 #include "base/command.h"
+#include "base/disk_tree.h"
 #include "core-volume/layers/store/identity.h"
 #include "core-volume/layers/store/layout.h"
 
@@ -216,7 +217,7 @@ Result<void> remove_unfinished_brick(Disk& disk, const std::string& path, const 
   TRY(bool ours, is_unfinished(disk, root->fd(), path, brick));
   if (!ours) return {};
   for (const auto* part : {layout::kRootLink, layout::kDirs, layout::kState}) {
-    TRY(run_command_checked({"rm", "-rf", "--one-file-system", "--", path + "/" + part}));
+    TRY(remove_tree(disk, root->fd(), part).with("in {}", path));
   }
   if (had_directory) {
     auto removed = disk.remove_xattr(root->fd(), layout::kBrickKey);

@@ -171,6 +171,8 @@ Task<Result<void>> RpcClient::set_lock(const OpContext& ctx, Gfid gfid, const Fi
   put(call.request.mutable_set_lock()->mutable_gfid(), gfid);
   put(call.request.mutable_set_lock()->mutable_lock(), lock);
   call.request.mutable_set_lock()->set_wait(wait);
+  // At once: when the server restarts before it could answer, others may have the lock already.
+  if (lock.type == FileLock::Type::kUnlock) link_->locks().apply(gfid, lock);
   co_return co_await link_->perform(call);
 }
 

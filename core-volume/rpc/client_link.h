@@ -61,6 +61,7 @@ class ClientLink {
 
   OpenHandles& handles() { return handles_; }
   UnsyncedChanges& unsynced() { return unsynced_; }
+  HeldLocks& locks() { return locks_; }
   std::function<void(const Invalidation&)> listener;
   std::function<void(const FileAttr&)> attribute_listener;
   std::function<void(const Gfid&)> recall_listener;

@@ -249,6 +249,24 @@ TEST_F(RpcSessionTest, ServerRestartKeepsLocksAndMakesOthersWait) {
   world.stop(*other);
 }
 
+/// It may have been given to somebody else before the server died: both would claim it then.
+TEST_F(RpcSessionTest, ALockThatIsBeingGivenUpIsNotClaimedAgain) {
+  auto file = world.run(create("f"))->attr.gfid;
+  ASSERT_TRUE(world.run(lock(*client, file, kWholeFile, false)));
+  ASSERT_EQ(client->status().locks, 1u);
+  world.net.refuse_connections(true);
+  world.restart_server();
+  auto unlock = kWholeFile;
+  unlock.type = FileLock::Type::kUnlock;
+  auto given_up = world.begin(lock(*client, file, unlock, false));
+  world.loop.run_for(1s);
+  EXPECT_EQ(client->status().locks, 0u);
+  world.net.refuse_connections(false);
+  world.loop.run_for(3s);
+  ASSERT_TRUE(*given_up);
+  EXPECT_TRUE(**given_up);
+}
+
 TEST_F(RpcSessionTest, TheVolumeHearsWhenNobodyIsWaitedForAnyMore) {
   int told = 0, awaited = 0;
   world.volume->clients_are_back = [&] { ++told; };

@@ -65,6 +65,7 @@ Result<Touched> touched_by_restore(Journal& journal, const Record& restored) {
 Result<CutPlan> plan_state(Store& store, const Touched& touched, std::uint64_t index) {
   CutPlan plan;
   plan.upto_index = index;
+  plan.of_state = true;
   std::vector<Gfid> present, gone;
   for (const auto& gfid : touched.objects) {
     TRY(auto records, begin_object(store, gfid));
@@ -115,7 +116,6 @@ Task<Result<void>> PrimarySession::Impl::begin_scan() {
 }
 
 Task<Result<void>> PrimarySession::Impl::ship_scan() {
-  status_.state = PrimaryStatus::State::kInitialSync;
   if (shipped_.scan_id() == 0) {
     CO_TRY(co_await begin_scan());
   }
@@ -141,8 +141,7 @@ Task<Result<void>> PrimarySession::Impl::ship_scan() {
 
 Task<Result<void>> PrimarySession::Impl::ship_log() {
   while (true) {
-    const bool caught_up = applied_.index >= shipped_.exact_from_index();
-    status_.state = caught_up ? PrimaryStatus::State::kLive : PrimaryStatus::State::kInitialSync;
+    status_.state = state_of_progress();
     CO_TRY(const bool sent, co_await ship_next_cut());
     if (stream_->closed()) co_return Error(ECONNRESET).with("the connection to the secondary ended");
     if (!sent) {
@@ -215,7 +214,10 @@ std::size_t PrimarySession::Impl::size_of_next_cut() const {
 }
 
 bool PrimarySession::Impl::still_written(const Record& create) const {
-  const auto age = seams_.clock.wall_time() - nanoseconds(static_cast<std::int64_t>(create.hlc.ns));
+  // One that is made in the future is as old as that: the clock was set back, and hours may pass until it
+  // gets there.
+  const auto age =
+      std::chrono::abs(seams_.clock.wall_time() - nanoseconds(static_cast<std::int64_t>(create.hlc.ns)));
   return age < kYoung && brick_.is_open(create.gfid);
 }
 
@@ -271,6 +273,10 @@ Task<Result<void>> PrimarySession::Impl::send_cut(const CutPlan& plan, AppliedSt
   in_flight_[cut].first_hlc = first_hlc;
   const auto frames_before = transfer_->frames();
   CO_TRY(co_await transfer_->send_items(cut, plan, resume));
+  // A change that was read and is not yet in the log for certain could be lost here, and stay there.
+  if (plan.is_read_from_volume()) {
+    CO_TRY(co_await on_worker(seams_.workers, [&] { return brick_.journal.sync(); }));
+  }
   state.set_cut(cut);
   state.set_generation(config_.generation);
   StreamMessage end;

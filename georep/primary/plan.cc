@@ -150,6 +150,12 @@ class Planner {
 
 }  // namespace
 
+bool CutPlan::is_read_from_volume() const {
+  return of_state || std::ranges::any_of(items, [](const PlanItem& item) {
+           return !std::holds_alternative<RecordsItem>(item);
+         });
+}
+
 CutPlan plan_cut(std::vector<Record> records, const std::map<Gfid, Gfid>& renamed_over,
                  const PlanLimits& limits) {
   return Planner(renamed_over, limits).plan(std::move(records));

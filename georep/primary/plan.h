@@ -49,6 +49,11 @@ struct CutPlan {
   std::vector<Record> records;  // those that travel: everything but data-less kWrite
   std::vector<PlanItem> items;
   std::uint64_t upto_index = 0;
+  /// The records tell what was found in the volume, not what the log says.
+  bool of_state = false;
+
+  /// What the secondary gets may be newer than the cut: what it says was read when it was made or sent.
+  bool is_read_from_volume() const;
 };
 
 struct PlanLimits {

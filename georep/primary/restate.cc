@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "georep/primary/restate.h"
 
+#include "core-volume/layer/posix_rules.h"
+
 namespace polder::georep {
 
 namespace {
 
 // Of names, which give their parent and their object no time: finish_object() does.
 constexpr std::uint64_t kNoTime_ns = 1;
-
-std::uint64_t to_ns(const timespec& time) {
-  if (time.tv_sec < 0) return 0;
-  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(time.tv_nsec);
-}
 
 Result<std::vector<Record>> records_of_object(Store& store, const Gfid& gfid, bool begin) {
   std::vector<Record> records;
@@ -23,7 +20,7 @@ Result<std::vector<Record>> records_of_object(Store& store, const Gfid& gfid, bo
   Record record;
   TRY(record.state, std::move(read));
   record.gfid = gfid;
-  record.time_ns = to_ns(attr.ctime);
+  record.time_ns = time_to_ns(attr.ctime);
   record.kind = begin ? RecordKind::kCreate : RecordKind::kSetattr;
   records.push_back(record);
   if (begin && attr.is_regular()) {

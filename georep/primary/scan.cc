@@ -51,6 +51,7 @@ std::string Scan::cursor() const {
 
 Result<ScanPiece> Scan::next() {
   ScanPiece piece;
+  piece.plan.of_state = true;
   piece_bytes_ = 0;
   while (pass_ != Pass::kDone && !full(piece)) {
     TRY(step(piece));

@@ -112,8 +112,14 @@ Task<Result<void>> PrimarySession::Impl::greet() {
   transfer_ = std::make_unique<Transfer>(seams_, brick_.store, *stream_, *answers_, config_.scratch_directory,
                                          position);
   status_.reason.clear();
+  status_.state = state_of_progress();
   welcomed_at_ = seams_.clock.boot_time();
   co_return co_await set_cursor(applied_.index);
+}
+
+PrimaryStatus::State PrimarySession::Impl::state_of_progress() const {
+  const bool exact = shipped_.scan_done() && applied_.index >= shipped_.exact_from_index();
+  return exact ? PrimaryStatus::State::kLive : PrimaryStatus::State::kInitialSync;
 }
 
 Result<void> PrimarySession::Impl::refused(const Refusal& refusal) {
@@ -143,10 +149,12 @@ Result<void> PrimarySession::Impl::adopt(const Welcome& welcome) {
   reader_.reset();
   ahead_.clear();
   unfinished_.reset();
-  // Only what can be finished; any other is begun anew.
+  // Only what can be finished; any other is begun anew. So is one from before a power loss: it may have bytes
+  // that were lost here (welcomed_at_: by this process).
+  const bool may_be_lost = !welcomed_at_ && !brick_.store.same_boot();
   const auto upto = welcome.spool().upto_index();
   const bool ours = upto > index_of(welcome.spooled()) && upto <= brick_.journal.stable_index();
-  if (welcome.spool().cut() != 0 && ours) unfinished_ = welcome.spool();
+  if (welcome.spool().cut() != 0 && ours && !may_be_lost) unfinished_ = welcome.spool();
   keep_in_flight(applied_.cut, shipped_.cut());
   return {};
 }

@@ -27,6 +27,7 @@ struct PrimarySession::Impl {
   Task<void> ping();
   Task<void> read_answers_until_end();
   Result<void> adopt(const Welcome& welcome);
+  PrimaryStatus::State state_of_progress() const;
   Result<void> refused(const Refusal& refusal);
   void take_progress(const Progress& progress);
   void keep_in_flight(std::uint64_t applied, std::uint64_t last);

@@ -101,6 +101,7 @@ Task<Result<bool>> SecondarySession::Impl::apply_or_sync() {
   const auto next = applied_.cut() + 1;
   if (std::ranges::count(cuts, next) > 0) {
     CO_TRY((co_await apply_next(next)).with("cut {} cannot be applied to brick {}", next, store_.path()));
+    apply_error_.clear();
     send_progress();
     co_return true;
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/command.h"
 #include "snapshot/backend/btrfs.h"
 #include "snapshot/backend/lvm.h"
 
@@ -17,16 +18,36 @@ Result<void> check_snapshot_id(const std::string& id) {
   return {};
 }
 
-Result<std::unique_ptr<SnapshotBackend>> make_snapshot_backend(const std::string& brick_path,
-                                                               const std::string& place) {
-  if (!place.empty()) return make_lvm_backend_at(place);
-  TRY(auto btrfs, make_btrfs_backend(brick_path));
-  if (btrfs) return btrfs;
-  TRY(auto lvm, make_lvm_backend(brick_path));
-  if (lvm) return lvm;
-  return Error(EOPNOTSUPP)
-      .with("brick {} can't have snapshots: its file system is neither btrfs nor on an LVM thin volume",
-            brick_path);
+namespace {
+
+constexpr std::chrono::seconds kOrphanLimit{30};
+
+class SystemBackends final : public SnapshotBackends {
+ public:
+  explicit SystemBackends(std::string commands_lock) : commands_lock_(std::move(commands_lock)) {}
+
+  Result<void> claim() override { return own_commands(commands_lock_, kOrphanLimit); }
+
+  Result<std::unique_ptr<SnapshotBackend>> make(const std::string& brick_path,
+                                                const std::string& place) override {
+    if (!place.empty()) return make_lvm_backend_at(place);
+    TRY(auto btrfs, make_btrfs_backend(brick_path));
+    if (btrfs) return btrfs;
+    TRY(auto lvm, make_lvm_backend(brick_path));
+    if (lvm) return lvm;
+    return Error(EOPNOTSUPP)
+        .with("brick {} can't have snapshots: its file system is neither btrfs nor on an LVM thin volume",
+              brick_path);
+  }
+
+ private:
+  const std::string commands_lock_;
+};
+
+}  // namespace
+
+std::unique_ptr<SnapshotBackends> make_system_snapshot_backends(std::string commands_lock) {
+  return std::make_unique<SystemBackends>(std::move(commands_lock));
 }
 
 }  // namespace polder

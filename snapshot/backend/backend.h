@@ -30,7 +30,7 @@ class SnapshotBackend {
   virtual ~SnapshotBackend() = default;
 
   virtual std::string name() const = 0;  // "btrfs", "lvm-thin"
-  /// What make_snapshot_backend() needs to be told in the middle of a commit_restore(), when it cannot be
+  /// What SnapshotBackends::make() needs to be told in the middle of a commit_restore(), when it cannot be
   /// seen from the brick's path. To be stored before prepare_restore(). May be empty.
   virtual std::string place() const = 0;
   /// Room for a snapshot? ENOSPC names the figure and the limit, and what to do.
@@ -59,10 +59,22 @@ class SnapshotBackend {
   virtual Result<void> abandon_restore(const std::string& mount_directory) = 0;
 };
 
-/// The backend for the brick in `brick_path`. EOPNOTSUPP says what the brick lacks and what would do.
-/// `place`: of an interrupted restore. EUCLEAN when it is not understood.
-Result<std::unique_ptr<SnapshotBackend>> make_snapshot_backend(const std::string& brick_path,
-                                                               const std::string& place = {});
+/// Where the snapshots of a node's bricks are made; given to the daemon beside its Seams.
+class SnapshotBackends {
+ public:
+  virtual ~SnapshotBackends() = default;
+
+  /// Storage is this process's alone on return: what a killed predecessor started (btrfs, lvcreate) has
+  /// ended. EBUSY when that takes too long, and another call may follow. Blocks. Nothing when it was done.
+  virtual Result<void> claim() = 0;
+  /// The backend for the brick in `brick_path`. EOPNOTSUPP says what the brick lacks and what would do.
+  /// `place`: of an interrupted restore. EUCLEAN when it is not understood. Blocks.
+  virtual Result<std::unique_ptr<SnapshotBackend>> make(const std::string& brick_path,
+                                                        const std::string& place = {}) = 0;
+};
+
+/// btrfs and LVM thin. `commands_lock`: the file of own_commands() (base/command.h).
+std::unique_ptr<SnapshotBackends> make_system_snapshot_backends(std::string commands_lock);
 
 /// EINVAL unless `id` is made of [0-9a-z-], 1 to 64 characters: ids become names of subvolumes and logical
 /// volumes.

@@ -1,122 +1,149 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// One suite for every backend. It needs a brick directory on storage that can do snapshots, in
+// One suite for every backend. The real ones need a brick directory on storage that can do snapshots, in
 // POLDER_TEST_BRICK: tests/integration/snapshot_backend_test.sh makes one on btrfs, and one on LVM thin in
-// the guest kernel.
+// the guest kernel. The simulation's is always there.
 #include "snapshot/backend/backend.h"
 
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 
+#include "base/disk.h"
 #include "snapshot/backend/mounts.h"
+#include "tests/support/sim_snapshots.h"
 
 namespace polder {
 namespace {
 
-namespace fs = std::filesystem;
+enum class Storage { kReal, kSimulated };
 
-std::string read(const fs::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-void write(const fs::path& path, const std::string& text) {
-  std::ofstream(path) << text;
-}
-
-class BackendTest : public testing::Test {
+class BackendTest : public testing::TestWithParam<Storage> {
  protected:
   void SetUp() override {
-    const char* brick = std::getenv("POLDER_TEST_BRICK");
-    if (!brick) GTEST_SKIP() << "run by tests/integration/snapshot_backend_test.sh";
+    const char* brick = "/brick0/data";
+    if (GetParam() == Storage::kReal && !(brick = std::getenv("POLDER_TEST_BRICK")))
+      GTEST_SKIP() << "run by tests/integration/snapshot_backend_test.sh";
     brick_ = brick;
-    mounts_ = brick_.parent_path().parent_path() / "mounts";
-    fs::create_directories(mounts_);
-    auto made = make_snapshot_backend(brick_);
+    if (GetParam() == Storage::kSimulated) {
+      disks_.add("brick0");
+      disk_ = &disks_;
+      backends_ = std::make_unique<SimSnapshots>(disks_);
+    }
+    mounts_ = above(above(brick_)) + "/mounts";
+    make_directory(brick_);
+    make_directory(mounts_);
+    auto made = backends_->make(brick_);
     ASSERT_TRUE(made) << made.error().message();
     backend_ = std::move(*made);
     auto left = backend_->list();
     ASSERT_TRUE(left);
     for (const auto& id : *left) ASSERT_TRUE(backend_->remove(id));
-    fs::create_directories(brick_ / ".polder");
-    fs::remove(brick_ / kRestoreMarker);
-    write(brick_ / "file", "first");
+    make_directory(at(brick_, ".polder"));
+    auto none = disk_->unlink(Disk::kNoDir, at(brick_, kRestoreMarker));
+    ASSERT_TRUE(none || none.failed_with(ENOENT));
+    write("file", "first");
   }
   void TearDown() override {
     if (!backend_) return;
     for (const auto& id : *backend_->list()) {
-      EXPECT_TRUE(backend_->deactivate(id, mounts_ / id));
+      EXPECT_TRUE(backend_->deactivate(id, at(mounts_, id)));
       auto removed = backend_->remove(id);
       EXPECT_TRUE(removed) << removed.error().message();
     }
   }
+
+  static std::string above(const std::string& path) { return path.substr(0, path.rfind('/')); }
+  static std::string at(const std::string& directory, const std::string& name) {
+    return directory + "/" + name;
+  }
+  void make_directory(const std::string& path) {
+    auto made = disk_->mkdir(Disk::kNoDir, path, 0700);
+    if (!made && !made.failed_with(EEXIST)) throw std::runtime_error("mkdir " + path);
+  }
   void check(Result<void> result) { ASSERT_TRUE(result) << result.error().message(); }
 
-  fs::path brick_, mounts_;
+  std::string read(const std::string& directory) {
+    auto file = disk_->open(Disk::kNoDir, at(directory, "file"), O_RDONLY);
+    if (!file) return file.error().message();
+    std::string text(100, '\0');
+    text.resize(disk_->pread(file->fd(), std::as_writable_bytes(std::span(text)), 0).value());
+    return text;
+  }
+  void write_at(const std::string& path, const std::string& text) {
+    auto file = disk_->open(Disk::kNoDir, path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    ASSERT_TRUE(file) << path;
+    check(disk_->pwrite(file->fd(), as_bytes(text), 0));
+  }
+  void write(const std::string& name, const std::string& text) { write_at(at(brick_, name), text); }
+
+  std::string brick_, mounts_;
+  SimDisks disks_;
+  std::unique_ptr<Disk> kernel_ = make_kernel_disk();
+  Disk* disk_ = kernel_.get();
+  std::unique_ptr<SnapshotBackends> backends_ = make_system_snapshot_backends("");  // never claimed
   std::unique_ptr<SnapshotBackend> backend_;
 };
 
-TEST_F(BackendTest, ASnapshotKeepsWhatWasThere) {
+TEST_P(BackendTest, ASnapshotKeepsWhatWasThere) {
   auto space = backend_->check_space();
   ASSERT_TRUE(space) << space.error().message();
   check(backend_->create("one"));
-  write(brick_ / "file", "second");
+  write("file", "second");
   check(backend_->create("one"));  // repeated: nothing new
   EXPECT_EQ(*backend_->list(), std::vector<std::string>{"one"});
-  auto path = backend_->activate("one", mounts_ / "one");
+  auto path = backend_->activate("one", at(mounts_, "one"));
   ASSERT_TRUE(path) << path.error().message();
-  EXPECT_EQ(read(fs::path(*path) / "file"), "first");
-  EXPECT_EQ(read(brick_ / "file"), "second");
-  std::ofstream forbidden(fs::path(*path) / "new");
-  EXPECT_FALSE(forbidden.is_open()) << "a snapshot is read-only";
-  EXPECT_EQ(*backend_->activate("one", mounts_ / "one"), *path);
-  check(backend_->deactivate("one", mounts_ / "one"));
-  check(backend_->deactivate("one", mounts_ / "one"));
+  EXPECT_EQ(read(*path), "first");
+  EXPECT_EQ(read(brick_), "second");
+  EXPECT_TRUE(disk_->open(Disk::kNoDir, at(*path, "new"), O_WRONLY | O_CREAT, 0600).failed_with(EROFS));
+  EXPECT_EQ(*backend_->activate("one", at(mounts_, "one")), *path);
+  check(backend_->deactivate("one", at(mounts_, "one")));
+  check(backend_->deactivate("one", at(mounts_, "one")));
   check(backend_->remove("one"));
   check(backend_->remove("one"));
   EXPECT_TRUE(backend_->list()->empty());
 }
 
-TEST_F(BackendTest, RestoreBringsItBackAndKeepsTheOld) {
+TEST_P(BackendTest, RestoreBringsItBackAndKeepsTheOld) {
   check(backend_->create("good"));
-  write(brick_ / "file", "bad");
-  auto copy = backend_->prepare_restore("good", mounts_ / "restore");
+  write("file", "bad");
+  auto copy = backend_->prepare_restore("good", at(mounts_, "restore"));
   ASSERT_TRUE(copy) << copy.error().message();
-  EXPECT_EQ(read(brick_ / "file"), "bad") << "nothing is replaced before the commit";
-  write(fs::path(*copy) / kRestoreMarker, "good");
-  check(backend_->commit_restore("kept", mounts_ / "restore"));
-  EXPECT_EQ(read(brick_ / "file"), "first");
-  check(backend_->commit_restore("kept",
-                                 mounts_ / "restore"));  // repeated after a crash: still the restored content
-  EXPECT_EQ(read(brick_ / "file"), "first");
-  auto kept = backend_->activate("kept", mounts_ / "kept");
+  EXPECT_EQ(read(brick_), "bad") << "nothing is replaced before the commit";
+  write_at(at(*copy, kRestoreMarker), "good");
+  check(backend_->commit_restore("kept", at(mounts_, "restore")));
+  EXPECT_EQ(read(brick_), "first");
+  check(backend_->commit_restore("kept", at(mounts_, "restore")));  // repeated after a crash
+  EXPECT_EQ(read(brick_), "first") << "still the restored content";
+  auto kept = backend_->activate("kept", at(mounts_, "kept"));
   ASSERT_TRUE(kept) << kept.error().message();
-  EXPECT_EQ(read(fs::path(*kept) / "file"), "bad");
-  check(backend_->deactivate("kept", mounts_ / "kept"));
-  write(brick_ / "file", "writable");
-  EXPECT_EQ(read(brick_ / "file"), "writable");
+  EXPECT_EQ(read(*kept), "bad");
+  check(backend_->deactivate("kept", at(mounts_, "kept")));
+  write("file", "writable");
+  EXPECT_EQ(read(brick_), "writable");
 }
 
-TEST_F(BackendTest, AnAbandonedRestoreLeavesNothing) {
+TEST_P(BackendTest, AnAbandonedRestoreLeavesNothing) {
   check(backend_->create("good"));
-  ASSERT_TRUE(backend_->prepare_restore("good", mounts_ / "restore"));
-  ASSERT_TRUE(backend_->prepare_restore("good", mounts_ / "restore")) << "made anew";
-  check(backend_->abandon_restore(mounts_ / "restore"));
-  check(backend_->abandon_restore(mounts_ / "restore"));
+  ASSERT_TRUE(backend_->prepare_restore("good", at(mounts_, "restore")));
+  ASSERT_TRUE(backend_->prepare_restore("good", at(mounts_, "restore"))) << "made anew";
+  check(backend_->abandon_restore(at(mounts_, "restore")));
+  check(backend_->abandon_restore(at(mounts_, "restore")));
   EXPECT_EQ(*backend_->list(), std::vector<std::string>{"good"});
 }
 
-TEST_F(BackendTest, HostileIdsAreRefused) {
+TEST_P(BackendTest, HostileIdsAreRefused) {
   for (const std::string& id :
        std::vector<std::string>{"", "../x", "a b", "-x", "x/y", "A", std::string(65, 'a')}) {
     EXPECT_TRUE(backend_->create(id).failed_with(EINVAL)) << id;
     EXPECT_TRUE(backend_->remove(id).failed_with(EINVAL)) << id;
   }
-  EXPECT_FALSE(backend_->activate("absent", mounts_ / "absent"));
-  EXPECT_FALSE(backend_->prepare_restore("absent", mounts_ / "restore"));
+  EXPECT_FALSE(backend_->activate("absent", at(mounts_, "absent")));
+  EXPECT_FALSE(backend_->prepare_restore("absent", at(mounts_, "restore")));
 }
+
+INSTANTIATE_TEST_SUITE_P(, BackendTest, testing::Values(Storage::kReal, Storage::kSimulated),
+                         [](const auto& of) { return of.param == Storage::kReal ? "Real" : "Simulated"; });
 
 TEST(MountsTest, ParsesEscapesAndOptionalFields) {
   auto mounts = parse_mountinfo(
@@ -129,7 +156,7 @@ TEST(MountsTest, ParsesEscapesAndOptionalFields) {
 }
 
 TEST(BackendChoiceTest, OtherFileSystemsAreRefusedWithAReason) {
-  auto made = make_snapshot_backend("/proc");
+  auto made = make_system_snapshot_backends("")->make("/proc");
   ASSERT_FALSE(made);
   EXPECT_NE(made.error().message().find("neither btrfs nor"), std::string::npos) << made.error().message();
 }

@@ -4,7 +4,6 @@
 
 #include <charconv>
 
-#include "base/command.h"
 #include "base/log.h"
 #include "base/on_worker.h"
 #include "snapshot/coordinator/active.h"
@@ -14,7 +13,6 @@ namespace polder {
 namespace {
 
 constexpr const char* kAllVolumes = "*";
-constexpr std::chrono::seconds kOrphanLimit{30};
 constexpr std::uint64_t kHardLimitMax = 256;  // GlusterFS's
 
 /// A record that does not read is damage of the store.
@@ -26,8 +24,9 @@ Result<Stored<T>> decoded(Result<T> value, const std::string& key, std::uint64_t
 
 }  // namespace
 
-SnapshotCoordinator::SnapshotCoordinator(const NodeContext& node, SnapshotOptions options)
-    : node_(node), options_(options) {}
+SnapshotCoordinator::SnapshotCoordinator(const NodeContext& node, SnapshotBackends& backends,
+                                         SnapshotOptions options)
+    : node_(node), backends_(backends), options_(options) {}
 
 SnapshotCoordinator::~SnapshotCoordinator() = default;
 
@@ -62,8 +61,7 @@ Task<Result<void>> SnapshotCoordinator::recover() {
 
 /// What a killed daemon started (btrfs, lvcreate) may still be at work.
 Task<Result<void>> SnapshotCoordinator::outlive_orphans() {
-  co_return co_await on_worker(node_.seams.workers,
-                               [&] { return own_commands(node_.run_dir + "/commands.lock", kOrphanLimit); });
+  co_return co_await on_worker(node_.seams.workers, [&] { return backends_.claim(); });
 }
 
 Task<Result<void>> SnapshotCoordinator::resolve(std::string volume) {
@@ -120,7 +118,7 @@ Task<Result<void>> SnapshotCoordinator::may_delete(const VolumeInfo& volume) {
 
 Task<Result<SnapshotCoordinator::Backend>> SnapshotCoordinator::open_backend(std::string brick_path,
                                                                              std::string place) {
-  co_return co_await on_worker(node_.seams.workers, [&] { return make_snapshot_backend(brick_path, place); });
+  co_return co_await on_worker(node_.seams.workers, [&] { return backends_.make(brick_path, place); });
 }
 
 Task<Result<Stored<SnapshotRecord>>> SnapshotCoordinator::find(std::string name) {

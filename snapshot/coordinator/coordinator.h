@@ -46,7 +46,8 @@ struct RestoreEffects {
 
 class SnapshotCoordinator {
  public:
-  explicit SnapshotCoordinator(const NodeContext& node, SnapshotOptions options = {});
+  /// `backends` outlives it.
+  SnapshotCoordinator(const NodeContext& node, SnapshotBackends& backends, SnapshotOptions options = {});
   ~SnapshotCoordinator();
 
   /// Registers routes and hooks. Before the volumes are opened.
@@ -136,6 +137,7 @@ class SnapshotCoordinator {
   Task<Result<json::value>> answer_set_limit(const AdminRequest& request);
 
   const NodeContext node_;
+  SnapshotBackends& backends_;
   const SnapshotOptions options_;
   std::map<std::string, std::shared_ptr<Active>> active_;  // by name
   std::set<std::string> names_;                            // of all snapshots

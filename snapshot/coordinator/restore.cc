@@ -8,8 +8,8 @@
 //   commit    announced first; from here on a killed restore is finished, before that it is taken back
 //   finish    one transaction: new incarnation, the snapshot of what was replaced, no intent
 #include "base/clock.h"
-#include "base/command.h"
 #include "base/crash_point.h"
+#include "base/disk_tree.h"
 #include "base/log.h"
 #include "base/on_worker.h"
 #include "base/random.h"
@@ -20,17 +20,17 @@
 namespace polder {
 namespace {
 
-constexpr std::chrono::seconds kCopyLimit{3600};  // of a log of the size that changelog.retention-size allows
-
 static_assert(std::string_view(kRestoreMarker) == layout::kRestored, "backend and brick mean the same file");
 
-/// The present log in the place of the snapshot's.
+/// The present log in the place of the snapshot's. Durable on return.
 Result<void> carry_log(Disk& disk, const std::string& brick, const std::string& copy,
                        const RestoreMarker& marker) {
-  const auto from = brick + "/" + layout::kChangelog;
-  const auto to = copy + "/" + layout::kChangelog;
-  TRY(run_command_checked({"rm", "-rf", "--", to}, kCopyLimit));
-  TRY(run_command_checked({"cp", "-a", "--reflink=auto", "--", from, to}, kCopyLimit));
+  {
+    TRY(auto root, disk.open(Disk::kNoDir, copy, O_RDONLY | O_DIRECTORY | O_NOFOLLOW).with("open {}", copy));
+    TRY(remove_tree(disk, root.fd(), layout::kChangelog).with("remove the log of {}", copy));
+  }
+  TRY(copy_tree(disk, brick + "/" + layout::kChangelog, copy + "/" + layout::kChangelog)
+          .with("carry the log of {} to {}", brick, copy));
   return write_restore_marker(disk, copy, marker);
 }
 

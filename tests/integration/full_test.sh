@@ -6,6 +6,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/volume.sh"
+. "$here/torture.sh"
 [ "${1:-}" != --bricks ] || bricks=$2
 size=320M
 volume_up
@@ -55,7 +56,8 @@ dd if=/dev/zero of="$mnt/room" bs=1M count=100 status=none || fail "no room afte
 rm "$mnt/room"
 polder changelog verify data > /dev/null
 
-step "somebody else fills the brick file system to the last block, under a writer"
+step "somebody else fills the brick file system to the last block, under writers"
+witness full 1 "$mnt/witness" --full
 "$here/fill.py" churn "$mnt/churn" 12 > "$work/churned" 2> "$work/churn-error" &
 churn=$!
 for round in 1 2; do
@@ -67,6 +69,7 @@ for round in 1 2; do
   sleep 1
 done
 wait $churn || fail "a writer on a full volume: $(cat "$work/churn-error")"
+witnesses_stop
 sleep 6
 touch "$mnt/churn/afterwards" || fail "the brick does not heal by itself"
 "$here/fill.py" check "$mnt/churn" < "$work/churned"

@@ -121,6 +121,15 @@ for point in node/create-after-announcement node/making-before-format:2 node/mak
   expect_polder 0 "no volumes yet" volume list
   [ ! -e "$b1" ] && [ ! -e "$b2" ] && [ -d "$b3" ] && [ -z "$(ls -A "$b3")" ] || fail "$point left something"
 done
+# A brick whose daemon dies when it has joined, has.
+expect_polder 0 "volume pair created" volume create pair "$node:$dir/brick/pair"
+expect_polder 0 "volume pair started" volume start pair
+crash_at node/add-brick-after-commit volume add-brick pair "$node:$dir/brick2/pair"
+expect_polder 0 "set 1: 50.0 %" volume info pair
+expect_polder 0 "volume pair stopped" volume stop pair
+expect_polder 0 "volume pair deleted" --yes volume delete pair
+rm -r "$dir/brick/pair" "$dir/brick2/pair"
+
 expect_polder 0 "volume data created" volume create data "$node:$b1" "$node:$b2" "$node:$b3"
 expect_polder 0 "volume data started" volume start data
 expect_polder 0 "Distribute" volume info data

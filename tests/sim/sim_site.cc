@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tests/sim/sim_site.h"
 
+#include <boost/asio/post.hpp>
+
 #include "core-volume/admin/admin_client.h"
-#include "tests/support/sim_workers.h"
+#include "core-volume/layers/snapshot_view/read_only_layer.h"
 
 namespace polder {
 
@@ -54,10 +56,10 @@ void SimSite::found_cluster() {
 }
 
 void SimSite::boot() {
-  auto workers = std::make_unique<SimWorkers>(loop_.clock(), loop_.executor(), *random_, SimWorkersOptions(),
+  auto workers = std::make_unique<SimWorkers>(loop_.clock(), loop_.executor(), *random_, workers_,
                                               options_.trace, actor_);
   process_ = std::make_unique<SimProcess>(clock_, *random_, disks_, transport(), std::move(workers));
-  daemon_ = std::make_unique<Daemon>(*process_->seams, loop_.executor(), kOptions);
+  daemon_ = std::make_unique<Daemon>(*process_->seams, volume_manager_, loop_.executor(), kOptions);
   must(loop_.run_until_done(daemon_->start()));
 }
 
@@ -81,6 +83,19 @@ void SimSite::kill() {
 void SimSite::lose_power(std::uint64_t seed) {
   end_process();
   disks_.crash(seed);
+  volume_manager_.boot();
+}
+
+void SimSite::die_at(std::uint64_t n) {
+  disks_.fault().freeze_at(n, [this] {
+    // Before whoever made the call goes on.
+    boost::asio::post(loop_.executor(), [this] { network_.kill_processes(name_); });
+  });
+}
+
+void SimSite::run_until_death(std::uint64_t n) {
+  die_at(n);
+  for (int i = 0; i < 2'000 && !died(); ++i) loop_.run_for(std::chrono::microseconds(100));
 }
 
 Result<json::value> SimSite::try_call(std::string method, std::string path, json::object body) {
@@ -92,6 +107,40 @@ Result<json::value> SimSite::try_call(std::string method, std::string path, json
 
 json::object SimSite::call(std::string method, std::string path, json::object body) {
   return must(json::as_object(must(try_call(std::move(method), std::move(path), std::move(body)))));
+}
+
+json::object SimSite::create_snapshot(const std::string& name) {
+  return call("POST", "/v1/snapshots", {{"name", name}, {"volume", kSimVolume}, {"timestamp", false}});
+}
+
+std::string SimSite::restore_snapshot(const std::string& name) {
+  auto answer = call("POST", "/v1/snapshots/" + name + "/restore");
+  return std::string(answer.at("pre_restore").at("name").as_string());
+}
+
+void SimSite::remove_snapshot(const std::string& name) {
+  call("DELETE", "/v1/snapshots/" + name);
+}
+
+std::vector<std::string> SimSite::snapshots() {
+  std::vector<std::string> names;
+  for (const auto& snapshot : must(try_call("GET", "/v1/snapshots")).as_array())
+    names.emplace_back(snapshot.at("name").as_string());
+  return names;
+}
+
+void SimSite::look_into_snapshot(const std::string& name, const std::function<void(FileOps&)>& use) {
+  const auto snapshot = call("POST", "/v1/snapshots/" + name + "/activate");
+  const auto brick = std::string(snapshot.at("brick").as_string());
+  const auto path =
+      fmt::format("{}/snapshots/{}{}", kOptions.run_dir, std::string_view(snapshot.at("id").as_string()),
+                  brick.substr(brick.find(':') + 1));
+  {
+    auto store = must(Store::open(disks_, path, {.volume = {}, .brick = {}, .read_only = true}));
+    ReadOnlyLayer view(*process_->workers, *store);
+    use(view);
+  }
+  call("POST", "/v1/snapshots/" + name + "/deactivate");
 }
 
 SimDisk& SimSite::any_disk(Random& random) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SimSite: one machine with one whole polderd on it, and one volume, "data", whose bricks are on disks of
-// their own: "brick0", …; the daemon's state is on another one, and /run is one that never fails. The disks
-// outlive the daemon, which is started, stopped, killed and cut from power as a test likes.
+// their own: "brick0", …; the daemon's state is on another one, and /run is one that never fails. Disks and
+// their snapshots outlive the daemon, which is started, stopped, killed and cut from power as a test likes.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,7 +15,9 @@
 #include "core-volume/layer/conformance/client.h"
 #include "tests/support/loop.h"
 #include "tests/support/sim_disks.h"
+#include "tests/support/sim_snapshots.h"
 #include "tests/support/sim_transport.h"
+#include "tests/support/sim_workers.h"
 #include "tests/support/trace.h"
 #include "tools/polderd/daemon.h"
 
@@ -60,11 +63,27 @@ class SimSite {
   /// Loses what was not synced, as `seed` chooses.
   void lose_power(std::uint64_t seed);
   bool up() const { return daemon_ != nullptr; }
+  /// kill -9 at the n-th call of any of its disks from now, steps of its snapshots included: nothing that
+  /// follows reaches disk or network. When died() says so, kill() or lose_power() is to follow.
+  void die_at(std::uint64_t n);
+  /// die_at(), and lets the world go on until then, but no longer than 200 ms.
+  void run_until_death(std::uint64_t n);
+  bool died() const { return disks_.fault().is_dead(); }
 
   /// By the admin API, as `polder` does it. Throws with the daemon's sentence, or returns it. An answer that
   /// takes more than ten (virtual) minutes throws, too.
   json::object call(std::string method, std::string path, json::object body = {});
   Result<json::value> try_call(std::string method, std::string path, json::object body = {});
+
+  // Snapshots of the volume, likewise. All but snapshots() throw.
+  /// What the daemon says of it.
+  json::object create_snapshot(const std::string& name);
+  /// The volume is stopped. Returns the name of the snapshot of what was replaced.
+  std::string restore_snapshot(const std::string& name);
+  void remove_snapshot(const std::string& name);
+  std::vector<std::string> snapshots();
+  /// `use` gets the snapshot as it lies on its disk; it is activated as long.
+  void look_into_snapshot(const std::string& name, const std::function<void(FileOps&)>& use);
 
   Daemon& daemon() { return *daemon_; }
   VolumeStack& stack();
@@ -74,9 +93,13 @@ class SimSite {
 
   SimLoop& loop() { return loop_; }
   const std::string& name() const { return name_; }
-  Clock& clock() { return clock_; }
+  SkewedClock& clock() { return clock_; }
+  /// How long work on its disks takes; `slow_disks({})` ends it.
+  void slow_disks(const SimWorkersOptions& options) { workers_ = options; }
   Random& random() { return *random_; }
   SimDisks& disks() { return disks_; }
+  std::uint32_t bricks() const { return options_.bricks; }
+  SimSnapshots& volume_manager() { return volume_manager_; }
   SimDisk& brick_disk(std::uint32_t brick = 0) { return disks_.at(fmt::format("brick{}", brick)); }
   SimDisk& node_disk() { return disks_.root(); }
   /// Of a brick, or of the node.
@@ -93,7 +116,9 @@ class SimSite {
   const SimSiteOptions options_;
   const std::size_t actor_;  // in the trace
   SkewedClock clock_;
+  SimWorkersOptions workers_;
   SimDisks disks_;
+  SimSnapshots volume_manager_{disks_};
   std::unique_ptr<Random> random_;
   std::unique_ptr<SimProcess> process_;
   std::unique_ptr<Daemon> daemon_;

@@ -1,25 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tests/sim/sim_world.h"
 
-#include <gtest/gtest.h>
-
 #include <cstdlib>
 
 #include "base/log.h"
-#include "core-volume/layers/memory/memory_layer.h"
 #include "georep/protocol/stream.h"
 #include "proto/georep.pb.h"
+#include "tests/sim/fold.h"
 
 namespace polder {
 
 namespace {
 
 using namespace std::chrono_literals;
-
-/// About the log, or about the site: no part of the content.
-bool is_content(const Record& record) {
-  return record.kind < RecordKind::kMark || record.kind == RecordKind::kRemoved;
-}
 
 RpcClientOptions mount_options() {
   RpcClientOptions options;
@@ -36,19 +29,6 @@ void log_only_what_was_asked_for() {
   log::Level level = log::Level::kError;
   if (text) log::parse_level(text, level);
   log::configure("sim", level, text ? "" : "/dev/null");
-}
-
-void for_each_seed(Seeds seeds, const std::function<void(std::uint64_t)>& body) {
-  log_only_what_was_asked_for();
-  for (auto seed : seeds) {
-    SCOPED_TRACE(fmt::format("to repeat: POLDER_SIM_SEED={} (and POLDER_SIM_LOG=info)", seed));
-    try {
-      body(seed);
-    } catch (const std::exception& failure) {
-      ADD_FAILURE() << failure.what();
-    }
-    if (testing::Test::HasFailure()) return;
-  }
 }
 
 SimWorld::SimWorld(std::uint64_t seed)
@@ -91,56 +71,30 @@ json::object SimWorld::status(SimSite& site) {
   return site.call("GET", "/v1/volumes/data/georep").at("sessions").as_array().at(0).as_object();
 }
 
-void SimWorld::expect_equal() {
-  expect_same_volume(east.dump(), west.dump(), "west, compared with east");
+std::vector<std::string> SimWorld::differences() {
+  return differing_lines(east.dump(), west.dump(), "west, compared with east");
 }
 
-bool SimWorld::expect_prefix() {
+std::optional<std::vector<std::string>> SimWorld::differences_from_a_moment() {
   network.partition("east", "west");
   loop.run_for(5s);
   const auto session = std::string(status(west).at("session").as_string());
   auto bytes = must(west.brick().store().applied(session));
   georep::AppliedState state;
   if (bytes && !state.ParseFromString(*bytes)) throw std::runtime_error("unreadable applied state");
-  bool exact = state.scan_done() && state.positions(0).index() >= state.exact_from_index();
-  if (exact) {
+  std::optional<std::vector<std::string>> found;
+  if (state.scan_done() && state.positions(0).index() >= state.exact_from_index()) {
     const auto index = state.positions(0).index();
-    expect_same_volume(fold_east(index), west.dump(),
-                       fmt::format("west, compared with east as of record {}", index));
+    found = differing_lines(fold_logs(loop, east.clock(), {&east.brick().journal()}, index), west.dump(),
+                            fmt::format("west, compared with east as of record {}", index));
   }
   network.heal("east", "west");
-  return exact;
+  return found;
 }
 
-std::vector<std::string> SimWorld::fold_east(std::uint64_t index) {
-  HlcClock hlc(east.clock());
-  auto gfids = make_seeded_random(1);
-  MemoryLayer model(hlc, *gfids);
-  BorrowedStack stack(loop, model);
-  Client client(stack, 0);
-  auto reader = must(east.brick().journal().read_from(1));
-  std::vector<Record> records;
-  while (auto record = must(reader->next())) {
-    if (record->index > index) break;
-    if (is_content(*record)) records.push_back(std::move(*record));
-  }
-  must(client.replay(records));
-  return client.dump();
-}
-
-void expect_same_volume(const std::vector<std::string>& expected, const std::vector<std::string>& actual,
-                        std::string_view what) {
-  if (expected == actual) return;
-  std::string text = fmt::format("{}: {} and {} lines", what, expected.size(), actual.size());
-  int shown = 0;
-  for (const auto& line : expected) {
-    if (std::ranges::count(actual, line) == 0 && ++shown <= 5) text += "\n  expected " + line.substr(0, 600);
-  }
-  for (const auto& line : actual) {
-    if (std::ranges::count(expected, line) == 0 && ++shown <= 10)
-      text += "\n  found    " + line.substr(0, 600);
-  }
-  ADD_FAILURE() << text;
+std::vector<std::string> SimWorld::differences_from_the_log() {
+  return differing_lines(fold_logs(loop, east.clock(), {&east.brick().journal()}), east.dump(),
+                         "east, compared with its log");
 }
 
 }  // namespace polder

@@ -2,8 +2,8 @@
 // SimWorld: two sites, east and west, and a mount on east; geo-replication from east to west. A function of
 // its seed.
 #pragma once
-#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,15 +11,11 @@
 #include "core-volume/rpc/client.h"
 #include "tests/sim/sim_site.h"
 #include "tests/support/seeded_openssl.h"
-#include "tests/support/seeds.h"
 
 namespace polder {
 
 /// To standard error, at the level that POLDER_SIM_LOG names; else nothing.
 void log_only_what_was_asked_for();
-/// A failure says which seed it was.
-void for_each_seed(Seeds seeds, const std::function<void(std::uint64_t seed)>& body);
-
 struct SimWorld {
   explicit SimWorld(std::uint64_t seed);
   ~SimWorld();
@@ -31,12 +27,16 @@ struct SimWorld {
   void checkpoint();
   json::object status(SimSite& site);  // of the session
 
-  /// Both sites' volumes, whole, by their texts.
-  void expect_equal();
-  /// West is alone for a while, and then shows east as it was at the position that west says it has applied:
-  /// one of the ends of cuts. Nothing is compared before west has been exact for the first time; true when
-  /// it was.
-  bool expect_prefix();
+  // What is wrong, in sentences.
+
+  /// Both sites' volumes are compared whole, by their texts.
+  std::vector<std::string> differences();
+  /// West is alone for a while, and then must show east as it was at the position that west says it has
+  /// applied: one of the ends of cuts. nullopt: nothing is compared before west has been exact for the first
+  /// time.
+  std::optional<std::vector<std::string>> differences_from_a_moment();
+  /// East's log, folded from its beginning, must give east's volume.
+  std::vector<std::string> differences_from_the_log();
 
   nanoseconds some(nanoseconds most) {
     return nanoseconds(random->below(static_cast<std::uint64_t>(most.count())));
@@ -51,17 +51,10 @@ struct SimWorld {
   TaskGroup tasks{"applications"};
 
  private:
-  /// East's log up to `index`, folded by the model of a volume.
-  std::vector<std::string> fold_east(std::uint64_t index);
-
   SimProcess mount_process_;
 
  public:
   RpcClient mount;
 };
-
-/// A test failure that names the first lines that differ.
-void expect_same_volume(const std::vector<std::string>& expected, const std::vector<std::string>& actual,
-                        std::string_view what);
 
 }  // namespace polder

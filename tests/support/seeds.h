@@ -9,18 +9,14 @@ namespace polder {
 
 using Seeds = std::ranges::iota_view<std::uint64_t, std::uint64_t>;
 
-/// Those of POLDER_SIM_SEED=FIRST[:COUNT], or these.
-inline Seeds seeds_or(Seeds usual) {
+/// From 1 on `usual` many, or `many` with POLDER_LONG_TESTS (tools/check slow). Or those of
+/// POLDER_SIM_SEED=FIRST[:COUNT].
+inline Seeds seeds(std::uint64_t usual, std::uint64_t many) {
   const char* text = std::getenv("POLDER_SIM_SEED");
-  if (!text) return usual;
+  if (!text) return {1, 1 + (std::getenv("POLDER_LONG_TESTS") ? many : usual)};
   char* end = nullptr;
   const auto first = std::strtoull(text, &end, 10);
   return {first, first + (*end == ':' ? std::strtoull(end + 1, nullptr, 10) : 1)};
-}
-
-/// From 1 on `usual` many, or `many` with POLDER_LONG_TESTS (tools/check slow). Or those of seeds_or().
-inline Seeds seeds(std::uint64_t usual, std::uint64_t many) {
-  return seeds_or({1, 1 + (std::getenv("POLDER_LONG_TESTS") ? many : usual)});
 }
 
 }  // namespace polder

@@ -40,8 +40,34 @@ void SimClock::advance_to(nanoseconds when) {
   }
 }
 
+/// What the rate adds in so much time. Seconds and the rest apart: years of nanoseconds times ppm do not fit.
+nanoseconds SkewedClock::added_in(nanoseconds time) const {
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
+  return nanoseconds(seconds.count() * ppm_ * 1000) + (time - seconds) * ppm_ / 1'000'000;
+}
+
+nanoseconds SkewedClock::drifted() const {
+  return drifted_before_ + added_in(clock_.boot_time() - drifting_since_);
+}
+
+nanoseconds SkewedClock::boot_time() const {
+  return clock_.boot_time() + booted_before_ + drifted();
+}
+
+void SkewedClock::set_drift_ppm(std::int64_t ppm) {
+  drifted_before_ = drifted();
+  drifting_since_ = clock_.boot_time();
+  ppm_ = ppm;
+}
+
+/// Never too early: what is left of the true time is a little more than left - added_in(left).
 Task<Result<void>> SkewedClock::sleep_until(nanoseconds when) {
-  return clock_.sleep_until(when - booted_before_);
+  do {
+    const auto left = when - boot_time();
+    CO_TRY(co_await clock_.sleep_for(left > nanoseconds(0) ? std::max(nanoseconds(1), left - added_in(left))
+                                                           : left));
+  } while (boot_time() < when);
+  co_return Result<void>();
 }
 
 }  // namespace polder

@@ -57,6 +57,50 @@ TEST(SimClock, AStepOfTheWallClockMovesNoSleeper) {
   EXPECT_EQ(loop.clock().boot_time(), 10s);
 }
 
+TEST(SimClock, ADriftingClockIsNeverJumpedNorWokenEarly) {
+  SimLoop loop;
+  SkewedClock clock(loop.clock(), 3s, 100s);
+  const auto wall_before = clock.wall_time();
+  loop.run_for(1000s);
+  clock.set_drift_ppm(200);
+  EXPECT_EQ(clock.boot_time(), 1100s);
+  loop.run_for(1000s);
+  EXPECT_EQ(clock.boot_time(), 2100s + 200ms);
+  EXPECT_EQ(clock.wall_time(), wall_before + 2000s + 200ms);
+  clock.set_drift_ppm(-50'000);
+  EXPECT_EQ(clock.boot_time(), 2100s + 200ms);
+  loop.run_for(10s);
+  EXPECT_EQ(clock.boot_time(), 2100s + 200ms + 9500ms);
+  clock.set_wall_skew(0s);
+  EXPECT_EQ(clock.wall_time(), loop.clock().wall_time());
+  EXPECT_EQ(clock.boot_time(), 2100s + 200ms + 9500ms) << "NTP steps the wall clock only";
+  for (const std::int64_t ppm : {-50'000, -200, -1, 0, 1, 200, 50'000}) {
+    for (const auto time : {nanoseconds(1), nanoseconds(999'999'937), nanoseconds(400 * 24h)}) {
+      clock.set_drift_ppm(ppm);
+      const auto when = clock.boot_time() + time;
+      ASSERT_TRUE(loop.run_until_done(clock.sleep_until(when), 500 * 24h));
+      EXPECT_GE(clock.boot_time(), when) << ppm;
+      EXPECT_LE(clock.boot_time(), when + 1us) << ppm;
+      ASSERT_TRUE(loop.run_until_done(clock.sleep_until(when)));
+    }
+  }
+}
+
+/// The rate changes while somebody sleeps: a slower clock lets it sleep on.
+TEST(SimClock, AClockThatBecomesSlowerLetsSleepOn) {
+  SimLoop loop;
+  SkewedClock clock(loop.clock(), 0s);
+  TaskGroup group("test");
+  std::vector<std::string> log;
+  group.spawn(loop.executor(), note_after(clock, 100s, "a", log));
+  loop.run_for(50s);
+  clock.set_drift_ppm(-100'000);
+  loop.run_for(55s);
+  EXPECT_TRUE(log.empty());
+  loop.run_for(1s);
+  EXPECT_EQ(log, std::vector<std::string>{"a"});
+}
+
 Task<void> wait_for(Event& event) {
   (void)co_await event.wait();
 }

@@ -11,7 +11,7 @@
 
 namespace polder {
 
-SimDisk::SimDisk(const Clock* clock) : state_(std::make_unique<State>(clock)) {}
+SimDisk::SimDisk(const Clock* clock) : state_(std::make_unique<State>(fault_, clock)) {}
 SimDisk::~SimDisk() = default;
 
 timespec SimDisk::State::now() {
@@ -23,43 +23,15 @@ timespec SimDisk::State::now() {
 void SimDisk::kill() {
   std::lock_guard lock(mutex_);
   state_->close_all();
-  state_->fail_at = 0;
-  state_->frozen = false;
+  fault_.heal();
 }
 
 void SimDisk::crash(std::uint64_t seed) {
   std::lock_guard lock(mutex_);
   state_->close_all();
-  state_->fail_at = 0;
-  state_->frozen = false;
+  fault_.heal();
   state_->tree.crash(seed);
   ++state_->boots;
-}
-
-void SimDisk::fail_nth(std::uint64_t n, int code, bool sticky) {
-  std::lock_guard lock(mutex_);
-  state_->fail_at = state_->calls + n;
-  state_->fail_code = code;
-  state_->fail_sticky = sticky;
-  state_->fired = false;
-  state_->frozen = false;
-}
-
-void SimDisk::freeze_at(std::uint64_t n) {
-  fail_nth(n, EIO, true);
-  std::lock_guard lock(mutex_);
-  state_->frozen = true;
-}
-
-void SimDisk::heal() {
-  std::lock_guard lock(mutex_);
-  state_->fail_at = 0;
-  state_->frozen = false;
-}
-
-bool SimDisk::fault_fired() const {
-  std::lock_guard lock(mutex_);
-  return state_->fired;
 }
 
 std::uint64_t SimDisk::boots() const {
@@ -67,9 +39,9 @@ std::uint64_t SimDisk::boots() const {
   return state_->boots;
 }
 
-std::uint64_t SimDisk::calls() const {
+void SimDisk::share_fault(SimFault& fault) {
   std::lock_guard lock(mutex_);
-  return state_->calls;
+  state_->shared_fault = &fault;
 }
 
 void SimDisk::set_capacity(std::uint64_t bytes) {
@@ -77,10 +49,47 @@ void SimDisk::set_capacity(std::uint64_t bytes) {
   state_->capacity_pages = (bytes + SparseData::kPageBytes - 1) / SparseData::kPageBytes;
 }
 
+std::uint64_t SimDisk::used_bytes() const {
+  std::lock_guard lock(mutex_);
+  return state_->tree.used_pages() * SparseData::kPageBytes;
+}
+
 void SimDisk::trace(Trace& trace, std::size_t actor) {
   std::lock_guard lock(mutex_);
   state_->trace = &trace;
   state_->actor = actor;
+}
+
+namespace {
+
+/// The files below a directory whose paths begin with `prefix`, if there is anything in them.
+void collect_files(SimTree& tree, Inode directory, const std::string& path, const std::string& prefix,
+                   std::vector<std::pair<std::string, Inode>>& files) {
+  for (const auto& [name, inode] : tree.node(directory).entries) {
+    const auto below = path + "/" + name;
+    const auto& node = tree.node(inode);
+    if (node.meta.is_directory()) collect_files(tree, inode, below, prefix, files);
+    if (node.meta.is_file() && node.data.size() > 0 && below.starts_with(prefix))
+      files.emplace_back(below, inode);
+  }
+}
+
+}  // namespace
+
+std::string SimDisk::flip_bit(std::uint64_t seed, const std::string& prefix) {
+  std::lock_guard lock(mutex_);
+  auto& tree = state_->tree;
+  std::vector<std::pair<std::string, Inode>> files;
+  collect_files(tree, SimTree::kRoot, "", prefix, files);
+  SimChoice choice(seed);
+  constexpr int kTries = 1000;  // there may be holes
+  for (int i = 0; i < kTries && !files.empty(); ++i) {
+    const auto& [path, inode] = files[choice.below(files.size())];
+    const auto byte = choice.below(tree.node(inode).data.size());
+    const auto bit = static_cast<unsigned>(choice.below(8));
+    if (tree.flip_bit(inode, byte, bit)) return fmt::format("{} byte {} bit {}", path, byte, bit);
+  }
+  return {};
 }
 
 void SimDisk::on_syncfs(std::function<void()> listener) {
@@ -98,16 +107,60 @@ void SimDisk::set_reflink(bool supported) {
   state_->reflink = supported;
 }
 
-/// `function`: "virtual polder::Result<void> polder::SimDisk::fsync(int)".
-Result<void> SimDisk::State::count_call(std::string_view function) {
-  ++calls;
-  if (trace) {
-    function = function.substr(0, function.rfind('('));
-    trace->add(actor, function.substr(function.rfind(':') + 1), calls);
-  }
-  if (fail_at == 0 || calls < fail_at || (calls > fail_at && !fail_sticky)) return {};
-  fired = true;
-  return Error(fail_code);
+Result<void> SimDisk::step(std::string_view what) {
+  if (on_call_) on_call_(what);
+  std::lock_guard lock(mutex_);
+  return state_->count_call(what);
+}
+
+std::unique_ptr<SimDisk> SimDisk::copy() {
+  std::lock_guard lock(mutex_);
+  state_->tree.sync_all();
+  auto made = std::make_unique<SimDisk>(state_->clock);
+  auto& state = *made->state_;
+  state.tree = state_->tree;
+  state.tree.forget_handles();
+  state.tree.sync_all();
+  state.shared_fault = state_->shared_fault;
+  state.trace = state_->trace;
+  state.actor = state_->actor;
+  state.reflink = state_->reflink;
+  return made;
+}
+
+Result<void> SimDisk::unmount() {
+  std::lock_guard lock(mutex_);
+  if (!state_->handles.empty()) return Error(EBUSY);
+  state_->tree.sync_all();
+  return {};
+}
+
+void SimDisk::exchange(SimDisk& other) {
+  std::scoped_lock lock(mutex_, other.mutex_);
+  std::swap(state_->tree, other.state_->tree);
+}
+
+void SimDisk::set_read_only(bool read_only) {
+  std::lock_guard lock(mutex_);
+  state_->read_only = read_only;
+}
+
+void SimDisk::set_mount_point(std::string directory) {
+  std::lock_guard lock(mutex_);
+  state_->mount_point = std::move(directory);
+}
+
+double SimDisk::used_percent() const {
+  std::lock_guard lock(mutex_);
+  if (state_->capacity_pages == 0) return 0;
+  return 100.0 * static_cast<double>(state_->tree.used_pages()) / static_cast<double>(state_->capacity_pages);
+}
+
+Result<void> SimDisk::State::count_call(std::string_view name) {
+  auto own = fault.count();
+  auto shared = shared_fault ? shared_fault->count() : Result<void>();
+  if (trace) trace->add(actor, name, fault.calls());
+  return own ? shared : own;
 }
 
 bool SimDisk::State::has_room() const {
@@ -193,6 +246,7 @@ Result<DiskFile> SimDisk::open(int dir, const std::string& path, int flags, mode
   TRY(call.allowed);
   auto& state = call.state;
   if (flags & O_PATH) flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW;
+  if (state.read_only && ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC))) return Error(EROFS);
   if (has_all(flags, O_TMPFILE)) {
     if ((flags & O_CREAT) || (flags & O_ACCMODE) == O_RDONLY) return Error(EINVAL);
     TRY(auto place, state.resolve(dir, path, !(flags & O_NOFOLLOW)));
@@ -212,6 +266,7 @@ Result<DiskFile> SimDisk::open(int dir, const std::string& path, int flags, mode
   TRY(auto place, state.resolve(dir, path, !(flags & O_NOFOLLOW) && !exclusive));
   if (place.target == 0) {
     if (!(flags & O_CREAT)) return Error(ENOENT);
+    if (state.read_only) return Error(EROFS);
     if (state.meta(place.parent).links == 0) return Error(ENOENT);
     TRY(auto inode, state.create(place, S_IFREG | (mode & 07777), 0, ""));
     return DiskFile(*this, state.add_handle(inode, flags));
@@ -226,7 +281,7 @@ Result<DiskFile> SimDisk::open(int dir, const std::string& path, int flags, mode
 }
 
 Result<void> SimDisk::mkdir(int dir, const std::string& name, mode_t mode) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(auto place, call.state.new_name(dir, name, true));
   TRY(call.state.create(place, S_IFDIR | (mode & 01777), 0, ""));
@@ -234,7 +289,7 @@ Result<void> SimDisk::mkdir(int dir, const std::string& name, mode_t mode) {
 }
 
 Result<void> SimDisk::mknod(int dir, const std::string& name, mode_t mode, dev_t device) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(check_names({name}));
   mode_t type = mode & S_IFMT;
@@ -248,7 +303,7 @@ Result<void> SimDisk::mknod(int dir, const std::string& name, mode_t mode, dev_t
 }
 
 Result<void> SimDisk::symlink(const std::string& target, int dir, const std::string& name) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(check_names({target, name}));
   if (target.empty()) return Error(ENOENT);
@@ -268,7 +323,7 @@ Result<std::string> SimDisk::readlink(int dir, const std::string& name) {
 }
 
 Result<void> SimDisk::link(int from_dir, const std::string& from, int to_dir, const std::string& to) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(check_names({from, to}));
   TRY(auto source, call.state.resolve(from_dir, from, false));
@@ -278,7 +333,7 @@ Result<void> SimDisk::link(int from_dir, const std::string& from, int to_dir, co
 }
 
 Result<void> SimDisk::link_file(int fd, int to_dir, const std::string& to) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(check_names({to}));
   TRY(auto source, call.state.any_handle(fd));
@@ -287,7 +342,7 @@ Result<void> SimDisk::link_file(int fd, int to_dir, const std::string& to) {
 }
 
 Result<void> SimDisk::unlink(int dir, const std::string& name, int flags) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   if (flags & ~AT_REMOVEDIR) return Error(EINVAL);
   bool directory = flags & AT_REMOVEDIR;
@@ -342,7 +397,7 @@ Result<bool> check_rename(SimTree& tree, const SimPlace& from, const SimPlace& t
 
 Result<void> SimDisk::rename(int from_dir, const std::string& from, int to_dir, const std::string& to,
                              unsigned flags) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE) return Error(EINVAL);
   TRY(check_names({from, to}));

@@ -14,8 +14,10 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "base/disk.h"
+#include "tests/support/sim_fault.h"
 
 namespace polder {
 
@@ -38,31 +40,58 @@ class SimDisk final : public Disk {
   /// Every call fails with EIO until kill(), crash() or heal().
   void freeze() { freeze_at(1); }
   /// The same from the n-th call on: where the process is to die.
-  void freeze_at(std::uint64_t n);
+  void freeze_at(std::uint64_t n) { fault_.freeze_at(n); }
 
   // Faults.
 
   /// The n-th call from now (1 = the next one) fails without effect; when sticky, so do all that follow.
   /// A failed fsync (syncfs) also makes the kernel forget that the pages (of all files) were dirty, as Linux
   /// does.
-  void fail_nth(std::uint64_t n, int code, bool sticky = false);
-  void heal();
+  void fail_nth(std::uint64_t n, int code, bool sticky = false) { fault_.fail_nth(n, code, sticky); }
+  void heal() { fault_.heal(); }
   /// True once the call named by fail_nth was made.
-  bool fault_fired() const;
+  bool fault_fired() const { return fault_.fired(); }
   /// Power losses so far, and 1.
   std::uint64_t boots() const;
   /// Calls so far: for loops over fail_nth.
-  std::uint64_t calls() const;
+  std::uint64_t calls() const { return fault_.calls(); }
+  /// Counts the calls, too, and may fail them: the machine's. Outlives the disk.
+  void share_fault(SimFault& fault);
   /// Room for file contents; 0 means without limit. ENOSPC past it.
   void set_capacity(std::uint64_t bytes);
+  std::uint64_t used_bytes() const;
   /// Whether clone_range works; when not, EOPNOTSUPP. It does by default.
   void set_reflink(bool supported);
+  /// Flips one bit of the stored bytes of a file whose path begins with `prefix`, as `seed` chooses: what was
+  /// synced is not what it was. Says where: "/path byte 17 bit 3". Empty: nothing is stored there.
+  std::string flip_bit(std::uint64_t seed, const std::string& prefix);
   /// Each call goes into it, as one of `actor`.
   void trace(Trace& trace, std::size_t actor);
   /// Called at the beginning of each syncfs, on its thread. Must not use the disk.
   void on_syncfs(std::function<void()> listener);
+  /// Called before each call with its name, on its thread; may use the disk, or freeze it: that call fails,
+  /// too. To be set while nobody uses the disk.
+  void on_call(std::function<void(std::string_view)> listener) { on_call_ = std::move(listener); }
   /// Whether it is open here; numbers of different disks differ.
   bool is_own(int fd) const;
+
+  // What a volume manager does with it (SimSnapshots).
+
+  /// Counts a call that is none of the seam's, and fails it when a fault is due. `what` lives for ever.
+  Result<void> step(std::string_view what);
+  /// Another disk with the same content: all that was written, as programs see it. A freeze of the file
+  /// system writes it out first, so that it is safe here, too. It shares the trace and the machine's faults.
+  std::unique_ptr<SimDisk> copy();
+  /// Everything is on disk; EBUSY while something is open.
+  Result<void> unmount();
+  /// The two change what is on them; both are unmounted.
+  void exchange(SimDisk& other);
+  /// Changes are EROFS.
+  void set_read_only(bool read_only);
+  /// Where its root is among the paths of its machine: "" and "/" are the same.
+  void set_mount_point(std::string directory);
+  /// Of the capacity; 0 without one.
+  double used_percent() const;
 
   // The seam.
   Result<DiskFile> open(int dir, const std::string& path, int flags, mode_t mode = 0) override;
@@ -112,9 +141,12 @@ class SimDisk final : public Disk {
 
   /// Counts a call, and fails it when a fault is due. Holds the lock until it is destroyed.
   struct Call;
+  struct Change;
   struct State;
 
+  std::function<void(std::string_view)> on_call_;
   mutable std::mutex mutex_;
+  SimFault fault_;
   std::unique_ptr<State> state_;
 };
 

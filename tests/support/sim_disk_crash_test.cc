@@ -17,7 +17,7 @@
 namespace polder {
 namespace {
 
-constexpr std::uint64_t kSeeds = 100;
+constexpr std::uint64_t kSeeds = 200;
 constexpr int kCreate = O_RDWR | O_CREAT;
 
 DiskFile opened(SimDisk& disk, const std::string& path, int flags = kCreate) {
@@ -125,6 +125,30 @@ TEST(SimDiskCrash, EachPageIsOldOrNew) {
     outcomes.insert({text[0], text[4096]});
   }
   EXPECT_THAT(outcomes, testing::ElementsAre("nn", "no", "on", "oo"));
+}
+
+/// A journal of one's own cannot rely on the file system's: what a later change of names says is done, and
+/// the page that announced it is not there; or the other way round.
+TEST(SimDiskCrash, PagesOfALogAreLostIndependentlyOfMetadata) {
+  std::set<std::string> outcomes;
+  for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
+    SimDisk disk;
+    auto log = opened(disk, "/log");
+    write(disk, log, std::string(8192, '-'));
+    sync(disk, log);
+    write(disk, log, std::string(4096, '1'));
+    ASSERT_TRUE(disk.mkdir(Disk::kNoDir, "/done1", 0700));
+    write(disk, log, std::string(4096, '2'), 4096);
+    ASSERT_TRUE(disk.mkdir(Disk::kNoDir, "/done2", 0700));
+    disk.crash(seed);
+    const auto text = content(disk, "/log");
+    const auto names = disk.list(root(disk).fd()).value().size() - 1;
+    outcomes.insert(fmt::format("{}{} {}", text[0], text[4096], names));
+  }
+  std::set<std::string> all;
+  for (const auto* pages : {"--", "1-", "-2", "12"})
+    for (int names = 0; names <= 2; ++names) all.insert(fmt::format("{} {}", pages, names));
+  EXPECT_EQ(outcomes, all);
 }
 
 TEST(SimDiskCrash, AnAppendedTailMayBeShortOrZeros) {

@@ -72,19 +72,19 @@ Result<void> SimDisk::State::write(int fd, std::span<const ConstBytes> data, std
 }
 
 Result<void> SimDisk::pwrite(int fd, ConstBytes data, std::uint64_t offset) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   return call.state.write(fd, std::span(&data, 1), offset);
 }
 
 Result<void> SimDisk::pwritev(int fd, std::span<const ConstBytes> data, std::uint64_t offset) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   return call.state.write(fd, data, offset);
 }
 
 Result<void> SimDisk::truncate(int fd, std::uint64_t size_bytes) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   if (size_bytes > kMaxOffset) return Error(EINVAL);
   TRY(auto found, call.state.handle(fd));
@@ -94,7 +94,7 @@ Result<void> SimDisk::truncate(int fd, std::uint64_t size_bytes) {
 }
 
 Result<void> SimDisk::fallocate(int fd, int mode, std::uint64_t offset, std::uint64_t length) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(auto found, call.state.handle(fd));
   if (offset > kMaxOffset || length == 0 || length > kMaxOffset) return Error(EINVAL);
@@ -133,7 +133,7 @@ Result<std::uint64_t> SimDisk::seek(int fd, std::uint64_t offset, int whence) {
 
 Result<void> SimDisk::clone_range(int from, std::uint64_t from_offset, int to, std::uint64_t to_offset,
                                   std::uint64_t length) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(auto source, call.state.file_for_reading(from));
   TRY(auto target, call.state.file_for_writing(to));
@@ -167,7 +167,7 @@ Result<void> SimDisk::fsync(int fd) {
   TRY(auto found, call.state.handle(fd));
   const auto& meta = call.state.meta(found.inode);
   if (!meta.is_file() && !meta.is_directory()) return Error(EINVAL);
-  if (!call.allowed && !call.state.frozen) call.state.tree.fail_sync(found.inode);
+  if (!call.allowed && !call.state.is_dead()) call.state.tree.fail_sync(found.inode);
   TRY(call.allowed);
   call.state.tree.sync(found.inode);
   return {};
@@ -179,7 +179,7 @@ Result<void> SimDisk::fdatasync(int fd) {
 
 Result<void> SimDisk::syncfs(int fd) {
   Call call(*this);
-  if (!call.allowed && !call.state.frozen) call.state.tree.fail_sync_all();
+  if (!call.allowed && !call.state.is_dead()) call.state.tree.fail_sync_all();
   TRY(call.allowed);
   if (call.state.on_syncfs) call.state.on_syncfs();
   TRY(call.state.handle(fd));
@@ -256,21 +256,21 @@ Result<void> SimDisk::State::set_mode(Inode inode, mode_t mode) {
 }
 
 Result<void> SimDisk::chmod(int fd, mode_t mode) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(auto found, call.state.handle(fd));
   return call.state.set_mode(found.inode, mode);
 }
 
 Result<void> SimDisk::chmod_at(int dir, const std::string& name, mode_t mode) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(auto inode, call.state.object(dir, name));
   return call.state.set_mode(inode, mode);
 }
 
 Result<void> SimDisk::chown_at(int dir, const std::string& name, uid_t uid, gid_t gid) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(auto inode, call.state.object(dir, name));
   SimMeta after = call.state.meta(inode);
@@ -311,7 +311,7 @@ Result<void> SimDisk::State::set_times(Inode inode, const timespec times[2]) {
 }
 
 Result<void> SimDisk::set_times_at(int dir, const std::string& name, const timespec times[2]) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   if (changes_nothing(times)) return {};
   TRY(auto inode, call.state.object(dir, name));
@@ -319,7 +319,7 @@ Result<void> SimDisk::set_times_at(int dir, const std::string& name, const times
 }
 
 Result<void> SimDisk::set_times(int fd, const timespec times[2]) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   if (changes_nothing(times)) return {};
   TRY(auto found, call.state.handle(fd));

@@ -36,13 +36,14 @@ struct SimPlace {
 };
 
 struct SimDisk::State {
-  explicit State(const Clock* clock) : clock(clock), tree(now()) {}
+  State(SimFault& fault, const Clock* clock) : fault(fault), clock(clock), tree(now()) {}
 
   timespec now();
   SimMeta& meta(Inode inode) { return tree.node(inode).meta; }
 
   // Faults.
-  Result<void> count_call(std::string_view function);
+  Result<void> count_call(std::string_view name);
+  bool is_dead() const { return fault.is_dead() || (shared_fault && shared_fault->is_dead()); }
   bool has_room() const;
 
   // Open files.
@@ -89,18 +90,16 @@ struct SimDisk::State {
   /// Of all disks: never used twice, and far from the kernel's.
   static inline std::atomic<int> next_fd = 1'000'000;
 
+  SimFault& fault;
+  SimFault* shared_fault = nullptr;
   const Clock* clock;
   std::int64_t own_time_ns = 1'000'000'000'000'000'000;
   SimTree tree;
   std::map<int, SimHandle> handles;
   std::map<Inode, int> locks;  // owner by handle
   std::uint64_t boots = 1;
-  std::uint64_t calls = 0;
-  std::uint64_t fail_at = 0;  // a value of `calls`; 0: none
-  int fail_code = 0;
-  bool fail_sticky = false;
-  bool frozen = false;  // the process is ending: a sync that it still tries did not happen at all
-  bool fired = false;
+  bool read_only = false;
+  std::string mount_point;
   std::uint64_t capacity_pages = 0;
   bool reflink = true;
   std::function<void()> on_syncfs;
@@ -116,10 +115,31 @@ struct SimDisk::State {
 /// Locks the disk, counts the call, and knows whether it fails: `TRY(call.allowed)` first.
 struct SimDisk::Call {
   explicit Call(SimDisk& disk, std::source_location where = std::source_location::current())
-      : lock(disk.mutex_), state(*disk.state_), allowed(state.count_call(where.function_name())) {}
+      : name(announced(disk, where.function_name())),
+        lock(disk.mutex_),
+        state(*disk.state_),
+        allowed(state.count_call(name)) {}
+  std::string_view name;
   std::lock_guard<std::mutex> lock;
   State& state;
   Result<void> allowed;
+
+ private:
+  /// `function`: "virtual polder::Result<void> polder::SimDisk::fsync(int)".
+  static std::string_view announced(SimDisk& disk, std::string_view function) {
+    function = function.substr(0, function.rfind('('));
+    function = function.substr(function.rfind(':') + 1);
+    if (disk.on_call_) disk.on_call_(function);
+    return function;
+  }
+};
+
+/// A call that changes something.
+struct SimDisk::Change : Call {
+  explicit Change(SimDisk& disk, std::source_location where = std::source_location::current())
+      : Call(disk, where) {
+    if (allowed && state.read_only) allowed = Error(EROFS);
+  }
 };
 
 }  // namespace polder

@@ -8,7 +8,10 @@
 #include <linux/falloc.h>
 #include <unistd.h>
 
+#include <bit>
 #include <thread>
+
+#include "tests/support/sim_disks.h"
 
 namespace polder {
 namespace {
@@ -92,6 +95,72 @@ TEST_F(SimDiskTest, ClonesShareUntilOneChanges) {
   EXPECT_TRUE(disk_.clone_range(from.fd(), 100, to.fd(), 0, 100).failed_with(EINVAL));
   disk_.set_reflink(false);
   EXPECT_TRUE(disk_.clone_range(from.fd(), 0, to.fd(), 0, 0).failed_with(EOPNOTSUPP));
+}
+
+TEST_F(SimDiskTest, ABitFlipsInWhatIsStored) {
+  const std::string text(10'000, 'x');
+  auto chosen = open("/log-1"), other = open("/data");
+  for (const auto* file : {&chosen, &other}) ASSERT_TRUE(disk_.pwrite(file->fd(), as_bytes(text), 0));
+  EXPECT_EQ(disk_.flip_bit(1, "/log"), "") << "nothing is stored yet";
+  ASSERT_TRUE(disk_.syncfs(chosen.fd()));
+  const auto where = disk_.flip_bit(1, "/log");
+  EXPECT_TRUE(where.starts_with("/log-1 byte ")) << where;
+  auto found = content("/log-1");
+  ASSERT_EQ(found.size(), text.size());
+  int flipped = 0;
+  for (std::size_t i = 0; i < text.size(); ++i)
+    flipped += std::popcount(static_cast<unsigned>(found[i] ^ text[i]));
+  EXPECT_EQ(flipped, 1);
+  EXPECT_EQ(content("/data"), text);
+  disk_.crash(1);
+  EXPECT_EQ(content("/log-1"), found) << "it stays";
+  EXPECT_EQ(disk_.flip_bit(1, "/none"), "");
+}
+
+TEST_F(SimDiskTest, AVolumeManagerCopiesAndExchangesIt) {
+  {
+    auto file = open("/f");
+    ASSERT_TRUE(disk_.pwrite(file.fd(), as_bytes("first"), 0));
+    EXPECT_TRUE(disk_.unmount().failed_with(EBUSY));
+  }
+  auto copy = disk_.copy();  // not synced, and in it
+  copy->crash(1);
+  copy->set_mount_point("/snapshots/1");
+  auto read = [&](const std::string& path) {
+    auto file = copy->open(Disk::kNoDir, path, O_RDONLY);
+    if (!file) return file.error().message();
+    std::string out(100, '\0');
+    out.resize(copy->pread(file->fd(), std::as_writable_bytes(std::span(out)), 0).value());
+    return out;
+  };
+  EXPECT_EQ(read("/snapshots/1/f"), "first");
+  copy->set_read_only(true);
+  EXPECT_TRUE(copy->open(Disk::kNoDir, "/snapshots/1/f", O_RDWR).failed_with(EROFS));
+  EXPECT_TRUE(copy->open(Disk::kNoDir, "/snapshots/1/g", O_RDONLY | O_CREAT, 0600).failed_with(EROFS));
+  EXPECT_TRUE(copy->unlink(Disk::kNoDir, "/snapshots/1/f").failed_with(EROFS));
+  EXPECT_TRUE(copy->set_xattr_at(Disk::kNoDir, "/snapshots/1/f", "user.x", "1").failed_with(EROFS));
+  ASSERT_TRUE(disk_.pwrite(open("/f").fd(), as_bytes("again"), 0));
+  EXPECT_EQ(read("/snapshots/1/f"), "first");
+  disk_.exchange(*copy);
+  EXPECT_EQ(content("/f"), "first");
+  EXPECT_EQ(read("/snapshots/1/f"), "again");
+}
+
+TEST_F(SimDiskTest, DisksOfAMachineFailTogether) {
+  SimDisks disks;
+  auto& brick = disks.add("b");
+  int deaths = 0;
+  disks.fault().freeze_at(3, [&] { ++deaths; });
+  EXPECT_TRUE(disks.mkdir(Disk::kNoDir, "/root", 0700));
+  EXPECT_TRUE(disks.mkdir(Disk::kNoDir, "/b/1", 0700));
+  EXPECT_FALSE(disks.fault().is_dead());
+  EXPECT_TRUE(disks.mkdir(Disk::kNoDir, "/b/2", 0700).failed_with(EIO));
+  EXPECT_TRUE(disks.mkdir(Disk::kNoDir, "/root2", 0700).failed_with(EIO));
+  EXPECT_TRUE(brick.step("lvcreate").failed_with(EIO));
+  EXPECT_TRUE(disks.fault().is_dead());
+  EXPECT_EQ(deaths, 1);
+  disks.kill();
+  EXPECT_TRUE(disks.mkdir(Disk::kNoDir, "/b/2", 0700));
 }
 
 TEST_F(SimDiskTest, ThreadsShareIt) {

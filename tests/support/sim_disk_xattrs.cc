@@ -101,14 +101,14 @@ Result<std::string> SimDisk::get_xattr(int fd, const std::string& key) {
 }
 
 Result<void> SimDisk::set_xattr(int fd, const std::string& key, std::string_view value, int flags) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(auto found, call.state.handle(fd));
   return call.state.set_xattr(found.inode, key, value, flags);
 }
 
 Result<void> SimDisk::remove_xattr(int fd, const std::string& key) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(auto found, call.state.handle(fd));
   return call.state.remove_xattr(found.inode, key);
@@ -130,14 +130,14 @@ Result<std::string> SimDisk::get_xattr_at(int dir, const std::string& name, cons
 
 Result<void> SimDisk::set_xattr_at(int dir, const std::string& name, const std::string& key,
                                    std::string_view value, int flags) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(auto inode, call.state.object(dir, name));
   return call.state.set_xattr(inode, key, value, flags);
 }
 
 Result<void> SimDisk::remove_xattr_at(int dir, const std::string& name, const std::string& key) {
-  Call call(*this);
+  Change call(*this);
   TRY(call.allowed);
   TRY(auto inode, call.state.object(dir, name));
   return call.state.remove_xattr(inode, key);

@@ -1,36 +1,89 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tests/support/sim_disks.h"
 
+#include <algorithm>
+
 namespace polder {
+
+SimDisks::SimDisks(const Clock* clock) : clock_(clock) {
+  disks_[""] = std::make_unique<SimDisk>(clock);
+  root().share_fault(fault_);
+}
 
 SimDisk& SimDisks::add(const std::string& name) {
   auto& disk = disks_[name];
   disk = std::make_unique<SimDisk>(clock_);
+  disk->share_fault(fault_);
   if (!disk->mkdir(kNoDir, "/" + name, 0700)) std::abort();
   return *disk;
 }
 
+template <typename Visit>
+void SimDisks::for_all(Visit visit) {
+  for (auto& [name, disk] : disks_) visit(*disk);
+  for (auto& [directory, disk] : mounts_) visit(*disk);
+}
+
 void SimDisks::freeze() {
-  for (auto& [name, disk] : disks_) disk->freeze();
+  for_all([](SimDisk& disk) { disk.freeze(); });
 }
 
 void SimDisks::kill() {
-  for (auto& [name, disk] : disks_) disk->kill();
+  fault_.heal();
+  for_all([](SimDisk& disk) { disk.kill(); });
 }
 
 void SimDisks::crash(std::uint64_t seed) {
-  for (auto& [name, disk] : disks_) disk->crash(seed++);
+  fault_.heal();
+  for_all([&](SimDisk& disk) { disk.crash(seed++); });
+  mounts_.clear();
 }
 
-/// The disk of an absolute path's first component, or that of an open file or directory.
+void SimDisks::mount(const std::string& directory, std::shared_ptr<SimDisk> disk) {
+  disk->set_mount_point(directory);
+  mounts_[directory] = std::move(disk);
+}
+
+Result<void> SimDisks::unmount(const std::string& directory) {
+  auto mounted = mounts_.find(directory);
+  if (mounted == mounts_.end()) return {};
+  TRY(mounted->second->unmount().with("umount {}", directory));
+  mounts_.erase(mounted);
+  return {};
+}
+
+bool SimDisks::is_mounted(const std::shared_ptr<SimDisk>& disk) const {
+  return std::ranges::any_of(mounts_, [&](const auto& mount) { return mount.second == disk; });
+}
+
+Result<void> SimDisks::detach(const std::string& name) {
+  TRY(at(name).unmount().with("umount /{}", name));
+  detached_.insert(name);
+  return {};
+}
+
+SimDisk* SimDisks::mounted_over(const std::string& path) const {
+  for (const auto& [directory, disk] : mounts_) {
+    const bool below =
+        path.starts_with(directory) && (path.size() == directory.size() || path[directory.size()] == '/');
+    if (below) return disk.get();
+  }
+  return nullptr;
+}
+
+/// The disk of an absolute path, or that of an open file or directory.
 Result<SimDisk*> SimDisks::disk_of(int dir, const std::string& path) {
   if (path.starts_with('/')) {
-    auto found = disks_.find(path.substr(1, path.find('/', 1) - 1));
-    return found == disks_.end() ? &root() : found->second.get();
+    if (auto* mounted = mounted_over(path)) return mounted;
+    const auto name = path.substr(1, path.find('/', 1) - 1);
+    return has(name) ? disks_.at(name).get() : &root();
   }
-  for (const auto& [name, disk] : disks_)
-    if (disk->is_own(dir)) return disk.get();
-  return Error(EBADF);
+  SimDisk* found = nullptr;
+  for_all([&](SimDisk& disk) {
+    if (!found && disk.is_own(dir)) found = &disk;
+  });
+  if (!found) return Error(EBADF);
+  return found;
 }
 
 Result<DiskFile> SimDisks::open(int dir, const std::string& path, int flags, mode_t mode) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // SimDisks: several SimDisks as one machine has them: `/NAME/...` is on the disk that was added as NAME, all
-// else on root(). Each fails, fills up and loses power for itself. What is open tells its disk; two disks in
-// one call: EXDEV.
+// else on root(). Each fails, fills up and loses power for itself, or at a call of any of them (fault()).
+// Others can be mounted and unmounted meanwhile. What is open tells its disk; two disks in one call: EXDEV.
 #pragma once
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "tests/support/sim_disk.h"
@@ -14,18 +15,32 @@ namespace polder {
 class SimDisks final : public Disk {
  public:
   /// Without a clock, as SimDisk.
-  explicit SimDisks(const Clock* clock = nullptr) : clock_(clock) {
-    disks_[""] = std::make_unique<SimDisk>(clock);
-  }
+  explicit SimDisks(const Clock* clock = nullptr);
   SimDisk& root() { return at(""); }
   /// With its directory `/name`.
   SimDisk& add(const std::string& name);
   SimDisk& at(const std::string& name) { return *disks_.at(name); }
+  /// Counts the calls of all disks together. kill() and crash() heal it.
+  SimFault& fault() { return fault_; }
+  const SimFault& fault() const { return fault_; }
   /// All at once.
   void freeze();
   void kill();
-  /// Each disk loses what it likes.
+  /// Each disk loses what it likes; what mount() brought is no longer mounted.
   void crash(std::uint64_t seed);
+
+  /// The disk's root is at `directory`, whatever is there on the disk below.
+  void mount(const std::string& directory, std::shared_ptr<SimDisk> disk);
+  /// EBUSY while something is open there; success when nothing is mounted.
+  Result<void> unmount(const std::string& directory);
+  bool is_mounted(const std::string& directory) const { return mounts_.contains(directory); }
+  bool is_mounted(const std::shared_ptr<SimDisk>& disk) const;
+  /// Takes the disk that was added as `name` away from its place, and puts it there again. EBUSY.
+  Result<void> detach(const std::string& name);
+  void attach(const std::string& name) { detached_.erase(name); }
+  bool exists(const std::string& name) const { return !name.empty() && disks_.contains(name); }
+  /// And is in its place.
+  bool has(const std::string& name) const { return exists(name) && !detached_.contains(name); }
 
   Result<DiskFile> open(int dir, const std::string& path, int flags, mode_t mode) override;
   Result<std::size_t> pread(int fd, Bytes out, std::uint64_t offset) override;
@@ -74,8 +89,15 @@ class SimDisks final : public Disk {
   void close(int) override {}
   Result<SimDisk*> disk_of(int dir, const std::string& path = {});
 
+  template <typename Visit>
+  void for_all(Visit visit);
+  SimDisk* mounted_over(const std::string& path) const;
+
   const Clock* const clock_;
-  std::map<std::string, std::unique_ptr<SimDisk>> disks_;  // the root's is ""
+  SimFault fault_;
+  std::map<std::string, std::unique_ptr<SimDisk>> disks_;   // the root's is ""
+  std::map<std::string, std::shared_ptr<SimDisk>> mounts_;  // by directory
+  std::set<std::string> detached_;                          // names in disks_
 };
 
 }  // namespace polder

@@ -71,6 +71,8 @@ Result<SimPlace> SimDisk::State::find(int dir, const std::string& path, bool fol
     TRY(auto from, any_handle(dir));
     start = from.inode;
   }
+  if (path[0] == '/' && path.starts_with(mount_point))
+    return walk(start, path.size() == mount_point.size() ? "/" : path.substr(mount_point.size()), follow);
   return walk(start, path, follow);
 }
 

@@ -18,6 +18,15 @@ using namespace std::chrono_literals;
 constexpr auto kConnectLimit = 5s;
 constexpr std::size_t kBacklog = 128;
 constexpr nanoseconds kNever = nanoseconds::max();
+constexpr std::size_t kSlowPieceBytes = 4096;  // of a link with a speed: more would arrive at once
+
+/// One direction between two hosts.
+struct Link {
+  std::uint64_t bytes_per_s = 0;  // 0: without limit
+  nanoseconds busy_until{};       // with what was sent so far
+  std::uint64_t loss_one_in = 0;  // 0: nothing is lost
+  std::uint64_t reset_after = 0;  // bytes; 0: never
+};
 
 /// One direction of a connection.
 struct Pipe {
@@ -53,7 +62,11 @@ struct Accepting {
   Endpoint local;
   std::vector<std::string> protocols;
   std::shared_ptr<const TlsIdentity> identity;
-  std::deque<std::unique_ptr<Stream>> ready;
+  struct Arrived {
+    std::shared_ptr<Connection> connection;
+    std::unique_ptr<Stream> stream;
+  };
+  std::deque<Arrived> ready;
   Event changed;
   bool closed = false;
 
@@ -76,12 +89,34 @@ struct SimNetwork::State {
   nanoseconds most_delay = 500us;
   std::map<std::pair<std::string, std::string>, nanoseconds> blocked;  // direction → since when
   std::map<std::pair<std::string, std::string>, std::uint64_t> carried;
+  std::map<std::pair<std::string, std::string>, Link> links;
   std::vector<std::weak_ptr<Connection>> connections;
   std::map<std::string, std::weak_ptr<Accepting>> listeners;
   Event path_changed;
   std::uint16_t next_port = 40000;
   Trace* const trace;
   std::map<std::string, std::size_t> actors;  // in the trace, by host
+
+  std::uint64_t calls = 0;
+  std::uint64_t fail_at = 0;  // 0: no call
+  int fail_code = 0;
+  bool fired = false;
+  std::function<void(const std::string&)> on_call;
+
+  /// Counts a call, and fails it when that is due.
+  Result<void> count_call(std::string_view what, const std::string& from, const std::string& to) {
+    ++calls;
+    if (on_call) on_call(fmt::format("{} from {} to {}", what, from, to));
+    if (calls != fail_at) return {};
+    fired = true;
+    return Error(fail_code);
+  }
+  /// Of one that has a connection: breaks it, too.
+  Result<void> count_call(std::string_view what, Connection& connection, int side) {
+    auto allowed = count_call(what, connection.hosts[side], connection.hosts[1 - side]);
+    if (!allowed) connection.reset();
+    return allowed;
+  }
 
   void arrived(const std::string& from, const std::string& to, std::size_t bytes) {
     carried[{from, to}] += bytes;
@@ -94,6 +129,22 @@ struct SimNetwork::State {
   nanoseconds delay() {
     auto spread = static_cast<std::uint64_t>((most_delay - least_delay).count());
     return least_delay + nanoseconds(random->below(spread + 1));
+  }
+  /// How long a piece is on its way.
+  nanoseconds way(const Link& link) {
+    auto time = delay();
+    if (link.loss_one_in == 0) return time;
+    for (auto resend = kResend; random->below(link.loss_one_in) == 0 && time < kPatience; resend *= 2)
+      time += resend;
+    return time;
+  }
+  /// When so many bytes that are sent now arrive.
+  nanoseconds arrival(Link& link, std::size_t bytes) {
+    const auto now = clock.boot_time();
+    if (link.bytes_per_s == 0) return now + way(link);
+    const auto takes = nanoseconds(std::uint64_t{bytes} * 1'000'000'000 / link.bytes_per_s);
+    link.busy_until = std::max(link.busy_until, now) + takes;
+    return link.busy_until + way(link);
   }
   std::optional<nanoseconds> blocked_since(const std::string& from, const std::string& to) const {
     auto at = blocked.find({from, to});
@@ -138,15 +189,20 @@ class SimStream final : public Stream {
   void close() override {
     if (std::exchange(connection_->closed[side_], true)) return;
     Pipe& out = connection_->pipes[side_];
-    out.end_due = std::max(out.last_due, due(*network_, *connection_));
+    out.end_due = std::max(out.last_due, due(*network_, *connection_, side_, 0));
     connection_->changed.notify_all();
   }
   const PeerIdentity& peer() const override { return connection_->peers[side_]; }
   const std::string& protocol() const override { return connection_->protocol; }
 
  private:
-  static nanoseconds due(SimNetwork::State& network, const Connection& connection) {
-    return network.clock.boot_time() + (connection.local ? 0ns : network.delay());
+  static Link& link(SimNetwork::State& network, const Connection& connection, int from_side) {
+    return network.links[{connection.hosts[from_side], connection.hosts[1 - from_side]}];
+  }
+  static nanoseconds due(SimNetwork::State& network, const Connection& connection, int side,
+                         std::size_t bytes) {
+    if (connection.local) return network.clock.boot_time();
+    return network.arrival(link(network, connection, side), bytes);
   }
   static bool usable(SimNetwork::State& network, Connection& connection, int side) {
     network.lose_patience(connection);
@@ -177,6 +233,7 @@ class SimStream final : public Stream {
       nanoseconds next = in.chunks.empty() ? in.end_due : in.chunks.front().due;
       CO_TRY(co_await wait(network, connection, blocked ? kNever : next));
     }
+    CO_TRY(network->count_call("read", *connection, side));
     co_return take(*network, *connection, side, out);
   }
 
@@ -186,6 +243,12 @@ class SimStream final : public Stream {
     auto& first = in.chunks.front().bytes;
     std::size_t count = std::min(out.size(), first.size() - in.taken);
     if (network.random->below(8) == 0) count = 1 + network.random->below(count);
+    auto& way = link(network, connection, 1 - side);
+    if (way.reset_after != 0 && !connection.local) {
+      count = std::min<std::uint64_t>(count, way.reset_after);
+      way.reset_after -= count;
+      if (way.reset_after == 0) connection.reset();
+    }
     std::copy_n(first.begin() + static_cast<std::ptrdiff_t>(in.taken), count, out.begin());
     in.taken += count;
     in.buffered -= count;
@@ -201,6 +264,8 @@ class SimStream final : public Stream {
   static Task<Result<void>> write(Network network, std::shared_ptr<Connection> connection, int side,
                                   std::span<const ConstBytes> pieces) {
     Pipe& out = connection->pipes[side];
+    if (!usable(*network, *connection, side)) co_return Error(ECONNRESET);
+    CO_TRY(network->count_call("write", *connection, side));
     for (ConstBytes piece : pieces) {
       while (!piece.empty()) {
         if (!usable(*network, *connection, side)) co_return Error(ECONNRESET);
@@ -213,7 +278,9 @@ class SimStream final : public Stream {
           continue;
         }
         auto part = piece.first(std::min(piece.size(), SimNetwork::kWindow_bytes - out.buffered));
-        append(*network, *connection, out, part);
+        if (!connection->local && link(*network, *connection, side).bytes_per_s != 0)
+          part = part.first(std::min(part.size(), kSlowPieceBytes));
+        append(*network, *connection, side, part);
         piece = piece.subspan(part.size());
       }
     }
@@ -221,8 +288,9 @@ class SimStream final : public Stream {
   }
 
   /// Pieces sent at the same moment travel together.
-  static void append(SimNetwork::State& network, Connection& connection, Pipe& out, ConstBytes part) {
-    nanoseconds arrives = std::max(out.last_due, due(network, connection));
+  static void append(SimNetwork::State& network, Connection& connection, int side, ConstBytes part) {
+    Pipe& out = connection.pipes[side];
+    nanoseconds arrives = std::max(out.last_due, due(network, connection, side, part.size()));
     out.last_due = arrives;
     out.buffered += part.size();
     out.chunks.push_back({std::vector<std::byte>(part.begin(), part.end()), arrives});
@@ -236,24 +304,29 @@ class SimStream final : public Stream {
 
 class SimListener final : public Listener {
  public:
-  explicit SimListener(std::shared_ptr<Accepting> accepting) : accepting_(std::move(accepting)) {}
+  SimListener(Network network, std::shared_ptr<Accepting> accepting)
+      : network_(std::move(network)), accepting_(std::move(accepting)) {}
   ~SimListener() override { accepting_->close(); }
 
   Task<Result<std::unique_ptr<Stream>>> accept() override {
+    auto network = network_;
     auto accepting = accepting_;
     for (;;) {
       if (accepting->closed) co_return Error(ECANCELED);
-      if (!accepting->ready.empty()) break;
-      CO_TRY(co_await accepting->changed.wait());
+      if (accepting->ready.empty()) {
+        CO_TRY(co_await accepting->changed.wait());
+        continue;
+      }
+      auto arrived = std::move(accepting->ready.front());
+      accepting->ready.pop_front();
+      if (network->count_call("accept", *arrived.connection, 1)) co_return std::move(arrived.stream);
     }
-    auto stream = std::move(accepting->ready.front());
-    accepting->ready.pop_front();
-    co_return std::move(stream);
   }
   void close() override { accepting_->close(); }
   Endpoint local() const override { return accepting_->local; }
 
  private:
+  Network network_;
   std::shared_ptr<Accepting> accepting_;
 };
 
@@ -293,13 +366,13 @@ class SimTransport final : public Transport {
     auto before = slot.lock();
     if (before && !before->closed) co_return Error(EADDRINUSE).with("listen on {}", endpoint.text());
     slot = accepting;
-    co_return std::make_unique<SimListener>(std::move(accepting));
+    co_return std::make_unique<SimListener>(network_, std::move(accepting));
   }
 
  private:
   /// One way, if the path is open or opens in time.
   static Task<Result<void>> travel(Network network, std::string from, std::string to, nanoseconds limit) {
-    CO_TRY(co_await network->clock.sleep_for(network->delay()));
+    CO_TRY(co_await network->clock.sleep_for(network->way(network->links[{from, to}])));
     while (network->blocked_since(from, to)) {
       CO_TRY(co_await with_deadline(network->clock, limit, network->path_changed.wait()));
     }
@@ -321,6 +394,7 @@ class SimTransport final : public Transport {
     bool same_host = is_unix || to.host == "localhost" || to.host == "127.0.0.1" || to.host == "::1";
     std::string host = same_host ? from : to.host;
     nanoseconds limit = network->clock.boot_time() + kConnectLimit;
+    CO_TRY(network->count_call("connect", from, host));
     if (!is_unix) {
       CO_TRY(co_await travel(network, from, host, limit));
     }
@@ -341,7 +415,7 @@ class SimTransport final : public Transport {
       CO_TRY(welcome, shake_hands(*connection, *accepting, *identity));
     }
     if (welcome) {
-      accepting->ready.push_back(std::make_unique<SimStream>(network, connection, 1));
+      accepting->ready.push_back({connection, std::make_unique<SimStream>(network, connection, 1)});
       accepting->changed.notify_all();
     }
     if (!is_unix) {
@@ -383,6 +457,14 @@ void SimNetwork::set_delay(nanoseconds least, nanoseconds most) {
   state_->most_delay = std::max(least, most);
 }
 
+void SimNetwork::set_speed(const std::string& a, const std::string& b, std::uint64_t bytes_per_s) {
+  state_->links[{a, b}].bytes_per_s = state_->links[{b, a}].bytes_per_s = bytes_per_s;
+}
+
+void SimNetwork::set_loss(const std::string& a, const std::string& b, std::uint64_t one_in) {
+  state_->links[{a, b}].loss_one_in = state_->links[{b, a}].loss_one_in = one_in;
+}
+
 void SimNetwork::block(const std::string& from, const std::string& to) {
   state_->blocked.try_emplace({from, to}, state_->clock.boot_time());
   state_->for_connections([](Connection& connection) { connection.changed.notify_all(); });
@@ -412,6 +494,20 @@ void SimNetwork::reset(const std::string& a, const std::string& b) {
   });
 }
 
+void SimNetwork::reset_after(const std::string& from, const std::string& to, std::uint64_t bytes) {
+  state_->links[{from, to}].reset_after = bytes;
+}
+
+bool SimNetwork::reset_pending(const std::string& from, const std::string& to) const {
+  auto link = state_->links.find({from, to});
+  return link != state_->links.end() && link->second.reset_after != 0;
+}
+
+void SimNetwork::lose_blocked(const std::string& from, const std::string& to) {
+  reset(from, to);
+  unblock(from, to);
+}
+
 void SimNetwork::kill_processes(const std::string& host) {
   for (auto& [key, weak] : state_->listeners) {
     auto accepting = weak.lock();
@@ -420,6 +516,24 @@ void SimNetwork::kill_processes(const std::string& host) {
   state_->for_connections([&](Connection& connection) {
     if (connection.hosts[0] == host || connection.hosts[1] == host) connection.reset();
   });
+}
+
+void SimNetwork::fail_nth(std::uint64_t n, int code) {
+  state_->fail_at = state_->calls + n;
+  state_->fail_code = code;
+  state_->fired = false;
+}
+
+bool SimNetwork::fault_fired() const {
+  return state_->fired;
+}
+
+std::uint64_t SimNetwork::calls() const {
+  return state_->calls;
+}
+
+void SimNetwork::on_call(std::function<void(const std::string&)> listener) {
+  state_->on_call = std::move(listener);
 }
 
 std::uint64_t SimNetwork::carried_bytes(const std::string& from, const std::string& to) const {

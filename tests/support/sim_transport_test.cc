@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <algorithm>
+#include <set>
 
 #include "base/concurrency.h"
 #include "base/random.h"
@@ -151,6 +152,93 @@ TEST_F(SimTransportTest, ResetAndKilledProcesses) {
   EXPECT_TRUE(connected().server);  // started again
 }
 
+TEST_F(SimTransportTest, ASlowLinkCarriesOneAfterTheOther) {
+  auto first = connected(), second = connected();
+  network_.set_delay(1ms, 1ms);
+  network_.set_speed("a", "b", 10'000);
+  const auto start = loop_.clock().boot_time();
+  ASSERT_TRUE(loop_.run_until_done(send(*first.client, std::string(20'000, 'x'))));
+  ASSERT_TRUE(loop_.run_until_done(send(*second.client, "after the others' bytes")));
+  ASSERT_TRUE(loop_.run_until_done(send(*second.server, "the other direction is free")));
+  EXPECT_EQ(loop_.run_until_done(receive(*second.client, 27)).value(), "the other direction is free");
+  EXPECT_LT(loop_.clock().boot_time(), start + 10ms);
+  EXPECT_EQ(loop_.run_until_done(receive(*first.server, 4'000))->size(), 4'000U);
+  EXPECT_LT(loop_.clock().boot_time(), start + 1s) << "its bytes come bit by bit";
+  EXPECT_EQ(loop_.run_until_done(receive(*second.server, 23)).value(), "after the others' bytes");
+  EXPECT_GE(loop_.clock().boot_time(), start + 2s);
+  network_.set_speed("a", "b", 0);
+  const auto fast = loop_.clock().boot_time();
+  ASSERT_TRUE(loop_.run_until_done(send(*second.client, std::string(100'000, 'x'))));
+  EXPECT_EQ(loop_.run_until_done(receive(*second.server, 100'000))->size(), 100'000U);
+  EXPECT_EQ(loop_.clock().boot_time(), fast + 1ms);
+}
+
+TEST_F(SimTransportTest, ALostPieceHoldsUpWhatFollows) {
+  auto [client, server] = connected();
+  network_.set_delay(1ms, 1ms);
+  network_.set_loss("a", "b", 4);
+  std::string sent, received;
+  int late = 0;
+  for (int i = 0; i < 50; ++i) {
+    const auto start = loop_.clock().boot_time();
+    ASSERT_TRUE(loop_.run_until_done(send(*client, "first ")));
+    ASSERT_TRUE(loop_.run_until_done(send(*client, "second ")));
+    sent += "first second ";
+    received += loop_.run_until_done(receive(*server, 13)).value();
+    const auto took = loop_.clock().boot_time() - start;
+    EXPECT_TRUE(took == 1ms || took >= 1ms + SimNetwork::kResend);
+    late += took > 1ms;
+  }
+  EXPECT_EQ(received, sent);
+  EXPECT_GT(late, 5);
+  EXPECT_LT(late, 45);
+}
+
+TEST_F(SimTransportTest, ConnectionsOvertakeOneAnother) {
+  auto first = connected(), second = connected();
+  network_.set_delay(1ms, 100ms);
+  int overtaken = 0;
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(loop_.run_until_done(send(*first.client, "1")));
+    ASSERT_TRUE(loop_.run_until_done(send(*second.client, "2")));
+    EXPECT_EQ(loop_.run_until_done(receive(*second.server, 1)).value(), "2");
+    const auto came = loop_.clock().boot_time();
+    EXPECT_EQ(loop_.run_until_done(receive(*first.server, 1)).value(), "1");
+    overtaken += loop_.clock().boot_time() > came;
+  }
+  EXPECT_GT(overtaken, 10);
+  EXPECT_LT(overtaken, 40);
+}
+
+TEST_F(SimTransportTest, AResetAfterAByteComesInTheMiddle) {
+  auto other = connected();
+  auto [client, server] = connected();
+  network_.reset_after("a", "b", 3);
+  ASSERT_TRUE(loop_.run_until_done(send(*server, "not of this direction")));
+  EXPECT_EQ(loop_.run_until_done(receive(*client, 21))->size(), 21U);
+  EXPECT_TRUE(network_.reset_pending("a", "b"));
+  ASSERT_TRUE(loop_.run_until_done(send(*client, "frame")));
+  EXPECT_EQ(loop_.run_until_done(receive(*server, 3)).value(), "fra");
+  EXPECT_FALSE(network_.reset_pending("a", "b"));
+  EXPECT_TRUE(loop_.run_until_done(receive(*server, 2)).failed_with(ECONNRESET));
+  EXPECT_TRUE(loop_.run_until_done(send(*client, "x")).failed_with(ECONNRESET));
+  ASSERT_TRUE(loop_.run_until_done(send(*other.client, "others go on")));
+  EXPECT_EQ(loop_.run_until_done(receive(*other.server, 12)).value(), "others go on");
+}
+
+TEST_F(SimTransportTest, WhatWasBlockedCanBeLost) {
+  auto [client, server] = connected();
+  network_.block("b", "a");
+  ASSERT_TRUE(loop_.run_until_done(send(*client, "request")));
+  EXPECT_EQ(loop_.run_until_done(receive(*server, 7)).value(), "request");
+  ASSERT_TRUE(loop_.run_until_done(send(*server, "reply")));
+  network_.lose_blocked("b", "a");
+  EXPECT_TRUE(loop_.run_until_done(receive(*client, 5)).failed_with(ECONNRESET));
+  auto again = connected();
+  ASSERT_TRUE(loop_.run_until_done(send(*again.server, "reply")));
+  EXPECT_EQ(loop_.run_until_done(receive(*again.client, 5)).value(), "reply");
+}
+
 TEST_F(SimTransportTest, CertificatesAreJudgedAsInAHandshake) {
   auto ends = connected();
   TestCa west("west CA");
@@ -213,6 +301,54 @@ std::vector<std::string> trace_of(std::uint64_t seed) {
 TEST(SimTransport, TheSeedDecidesEverything) {
   EXPECT_EQ(trace_of(3), trace_of(3));
   EXPECT_NE(trace_of(3), trace_of(4));
+}
+
+/// What a connection made of it: who connects says "ping" and is answered "pong".
+Task<Result<std::string>> ask(Transport& transport, Endpoint at,
+                              std::shared_ptr<const TlsIdentity> identity) {
+  CO_TRY(auto stream, co_await transport.connect(at, "polder-rpc/1", std::move(identity)));
+  CO_TRY(co_await send(*stream, "ping"));
+  co_return co_await receive(*stream, 4);
+}
+
+Task<void> answer(Listener& listener, std::vector<int>& errors) {
+  for (;;) {
+    auto stream = co_await listener.accept();
+    if (!stream) co_return;
+    auto asked = co_await receive(**stream, 4);
+    auto answered = asked ? co_await send(**stream, "pong") : Result<void>(asked.error());
+    if (!answered) errors.push_back(answered.error().code());
+  }
+}
+
+TEST_F(SimTransportTest, EachCallFailsOnceAndBreaksItsConnection) {
+  auto listener = loop_.run_until_done(b_->listen(at_b_, {"polder-rpc/1"}, identity("node:b"))).value();
+  std::vector<int> errors;
+  TaskGroup group("server");
+  group.spawn(loop_.executor(), answer(*listener, errors));
+  auto client = identity("client:a");
+  std::vector<std::string> calls;
+  network_.on_call([&](const std::string& call) { calls.push_back(call.substr(0, call.find(' '))); });
+  std::set<std::string> failed_calls;
+  for (std::uint64_t n = 1;; ++n) {
+    calls.clear();
+    errors.clear();
+    network_.fail_nth(n, ETIMEDOUT);
+    const auto answer = loop_.run_until_done(ask(*a_, at_b_, client));
+    loop_.run_for(1s);
+    if (!network_.fault_fired()) {
+      EXPECT_EQ(answer.value(), "pong");
+      break;
+    }
+    ASSERT_EQ(calls.size(), n) << "nothing goes on after it";
+    failed_calls.insert(calls.back());
+    const bool at_client = calls.back() == "connect" || answer.failed_with(ETIMEDOUT);
+    EXPECT_TRUE(at_client || answer.failed_with(ECONNRESET)) << calls.back();
+    if (!at_client && calls.back() != "accept") EXPECT_EQ(errors, std::vector{ETIMEDOUT}) << calls.back();
+  }
+  EXPECT_EQ(failed_calls, (std::set<std::string>{"accept", "connect", "read", "write"}));
+  listener->close();
+  loop_.run_until_done(group.stop());
 }
 
 }  // namespace

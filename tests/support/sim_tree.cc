@@ -204,6 +204,20 @@ void SimTree::sync_all() {
   for (auto& [inode, node] : written_) sync(inode);
 }
 
+bool SimTree::flip_bit(Inode inode, std::uint64_t byte, unsigned bit) {
+  const auto index = byte / SparseData::kPageBytes;
+  auto durable = durable_.find(inode);
+  const auto stored = durable == durable_.end() ? nullptr : durable->second.data.page(index);
+  if (!stored || byte >= durable->second.data.size()) return false;
+  auto flipped = std::make_shared<SparseData::Page>(*stored);
+  (*flipped)[byte % SparseData::kPageBytes] ^= std::byte{1} << bit % 8;
+  durable->second.data.set_page(index, flipped);
+  if (auto written = written_.find(inode);
+      written != written_.end() && !written->second.dirty.contains(index) && written->second.data.page(index))
+    written->second.data.set_page(index, flipped);
+  return true;
+}
+
 void SimTree::crash(std::uint64_t seed) {
   SimChoice choice(seed);
   std::uint64_t count = log_.size();

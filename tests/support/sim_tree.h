@@ -107,6 +107,10 @@ class SimTree {
     for (auto& [inode, node] : written_) node.dirty.clear();
   }
 
+  /// Changes one bit of what is on disk, and of what programs read unless they have written the page since.
+  /// False when there is no such page there: a hole, or never written out.
+  bool flip_bit(Inode inode, std::uint64_t byte, unsigned bit);
+
   /// Loses what a power loss may lose. Nothing is open afterwards.
   void crash(std::uint64_t seed);
   void forget_handles();

@@ -11,8 +11,8 @@ namespace polder {
 struct SimWorkers::State : std::enable_shared_from_this<State> {
   using Job = std::move_only_function<void()>;
 
-  State(SimClock& clock, boost::asio::any_io_executor executor, Random& random, SimWorkersOptions options,
-        Trace* trace, std::size_t actor)
+  State(SimClock& clock, boost::asio::any_io_executor executor, Random& random,
+        const SimWorkersOptions& options, Trace* trace, std::size_t actor)
       : clock(clock),
         executor(std::move(executor)),
         random(random),
@@ -23,7 +23,7 @@ struct SimWorkers::State : std::enable_shared_from_this<State> {
   SimClock& clock;
   const boost::asio::any_io_executor executor;
   Random& random;
-  const SimWorkersOptions options;
+  const SimWorkersOptions& options;
   Trace* const trace;
   const std::size_t actor;
   std::deque<Job> waiting;
@@ -58,7 +58,7 @@ struct SimWorkers::State : std::enable_shared_from_this<State> {
 };
 
 SimWorkers::SimWorkers(SimClock& clock, const boost::asio::any_io_executor& executor, Random& random,
-                       SimWorkersOptions options, Trace* trace, std::size_t actor)
+                       const SimWorkersOptions& options, Trace* trace, std::size_t actor)
     : state_(std::make_shared<State>(clock, executor, random, options, trace, actor)) {}
 
 SimWorkers::~SimWorkers() {

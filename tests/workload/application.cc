@@ -82,7 +82,10 @@ Task<Gfid> Application::object() {
   auto found = co_await ops_.lookup(context_, parent, wanted);
   if (found.failed_with(ESTALE)) std::erase(directories_, parent);
   if (directories_.empty()) directories_.push_back(Gfid::root());
-  co_return worked(found) ? found->gfid : Gfid{};
+  if (!worked(found)) co_return Gfid{};
+  if (found->is_directory() && !std::ranges::count(directories_, found->gfid) && directories_.size() < 8)
+    directories_.push_back(found->gfid);  // somebody else's
+  co_return found->gfid;
 }
 
 std::string Application::bytes(std::uint64_t length) {

@@ -10,6 +10,11 @@
 
 namespace polder {
 
+History::History(std::size_t clients, const FoundVolume& beginning) : issued_(clients), done_(clients) {
+  for (const auto& [name, gfid] : beginning.names) names_[name].push_back({{}, gfid});
+  for (const auto& [gfid, state] : beginning.files) files_[gfid].push_back({{}, state});
+}
+
 void History::names(std::size_t client, const EntryName& name, const Gfid& gfid) {
   names_[name].push_back({present(client), gfid});
 }
@@ -36,7 +41,13 @@ History::Cover History::cover_of_fsync(std::size_t client, const Gfid& file) con
 
 History::Cover History::cover_of_sync() const {
   Cover cover{.steps = done_, .contents = {}};
-  for (const auto& [gfid, versions] : files_) cover.contents[gfid] = versions.size() - 1;
+  for (const auto& [gfid, versions] : files_) {
+    const auto done = [&](const Version& version) {
+      return version.step.number <= done_[version.step.client];
+    };
+    const auto last = std::find_if(versions.rbegin(), versions.rend(), done);
+    if (last != versions.rend()) cover.contents[gfid] = static_cast<std::size_t>(versions.rend() - last) - 1;
+  }
   return cover;
 }
 

@@ -31,9 +31,10 @@ struct FoundVolume {
 
 class History {
  public:
-  explicit History(std::size_t clients) : issued_(clients), done_(clients) {}
+  /// What is in the volume at the beginning is safe.
+  explicit History(std::size_t clients, const FoundVolume& beginning = {});
 
-  // A step: begin(), then what it did if it succeeded, then end().
+  // A step: begin(), then what it did if it succeeded, then end(). One that does not end may have happened.
   void begin(std::size_t client) { ++issued_[client]; }
   void end(std::size_t client) { done_[client] = issued_[client]; }
   /// nil: the name is free now.

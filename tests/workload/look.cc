@@ -10,16 +10,6 @@ constexpr std::uint32_t kPage = 100;
 constexpr std::uint32_t kReadMaxBytes = 1 << 20;
 const OpContext kInside;
 
-Task<Result<FileState>> look_at_file(FileOps& top, FileAttr attr) {
-  FileState state{.content = "", .mode = attr.mode & 07777, .xattr = ""};
-  CO_TRY(auto bytes, co_await top.read(kInside, attr.gfid, 0, 0, kReadMaxBytes));
-  state.content = bytes.text();
-  auto xattr = co_await top.getxattr(kInside, attr.gfid, "user.v");
-  if (xattr) state.xattr = *xattr;
-  if (!xattr && !xattr.failed_with(ENODATA)) co_return xattr.error();
-  co_return state;
-}
-
 /// What is in one directory; its subdirectories go to `below`.
 Task<Result<void>> look_into(FileOps& top, Gfid directory, FoundVolume& found, std::vector<Gfid>& below) {
   for (std::uint64_t cookie = 0;;) {
@@ -30,7 +20,7 @@ Task<Result<void>> look_into(FileOps& top, Gfid directory, FoundVolume& found, s
       if (entry.attr.is_directory()) {
         below.push_back(entry.attr.gfid);
       } else if (!found.files.contains(entry.attr.gfid)) {
-        CO_TRY(found.files[entry.attr.gfid], co_await look_at_file(top, entry.attr));
+        CO_TRY(found.files[entry.attr.gfid], co_await look_at_file(top, entry.attr, 0));
       }
     }
     if (page.end) co_return Result<void>();
@@ -38,6 +28,16 @@ Task<Result<void>> look_into(FileOps& top, Gfid directory, FoundVolume& found, s
 }
 
 }  // namespace
+
+Task<Result<FileState>> look_at_file(FileOps& top, FileAttr attr, HandleId handle) {
+  FileState state{.content = "", .mode = attr.mode & 07777, .xattr = ""};
+  CO_TRY(auto bytes, co_await top.read(kInside, attr.gfid, handle, 0, kReadMaxBytes));
+  state.content = bytes.text();
+  auto xattr = co_await top.getxattr(kInside, attr.gfid, "user.v");
+  if (xattr) state.xattr = *xattr;
+  if (!xattr && !xattr.failed_with(ENODATA)) co_return xattr.error();
+  co_return state;
+}
 
 Task<Result<FoundVolume>> look(FileOps& top) {
   FoundVolume found;

@@ -6,6 +6,8 @@
 
 namespace polder {
 
+/// One file that is open by `handle`; 0: within a brick.
+Task<Result<FileState>> look_at_file(FileOps& top, FileAttr attr, HandleId handle);
 /// With every name, byte and attribute that a History knows of.
 Task<Result<FoundVolume>> look(FileOps& top);
 

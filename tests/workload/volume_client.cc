@@ -2,18 +2,15 @@
 #include "tests/workload/volume_client.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 
 #include "base/coro.h"
+#include "tests/workload/look.h"
 
 namespace polder {
 namespace {
 
 constexpr std::size_t kFileMaxBytes = 256 << 10;
-
-/// What happens when others are faster: the step has changed nothing.
-bool is_usual(int code) {
-  return code == ENOENT || code == ESTALE || code == EEXIST || code == ENOTEMPTY || code == EINVAL;
-}
 
 }  // namespace
 
@@ -24,13 +21,122 @@ VolumeClient::VolumeClient(std::size_t number, std::uint64_t seed, Clients& all,
 }
 
 Task<void> VolumeClient::act(FileOps& ops, int steps) {
-  for (int i = 0; i < steps && !all_.stop; ++i) {
+  for (int i = 0; i < steps && !all_.stop && !open_; ++i) {
     history_.begin(number_);
+    touched_names_.clear();
+    touched_files_.clear();
+    touched_removal_ = {};
+    const auto before = ctx_.sequence;
     auto outcome = co_await one(ops);
+    if (outcome) {
+      all_.acknowledged += ctx_.sequence - before;
+    } else if (may_have_happened(outcome.error())) {
+      open_ = true;
+      // A brick that has failed may do it when it starts again.
+      if (all_.disk_failed || !co_await resolve(ops)) co_return;
+    } else if (!is_usual(outcome.error().code())) {
+      all_.unexpected.push_back(outcome.error().message());
+    }
     history_.end(number_);
-    if (outcome || (all_.power_lost && outcome.failed_with(EIO))) continue;
-    if (!is_usual(outcome.error().code())) all_.unexpected.push_back(outcome.error().message());
   }
+}
+
+/// What happens when others are faster, there is no room, or files are on different sets (copy): the step has
+/// changed nothing.
+bool VolumeClient::is_usual(int code) const {
+  return code == ENOENT || code == ESTALE || code == EEXIST || code == ENOTEMPTY || code == EINVAL ||
+         code == EXDEV || (code == ENOSPC && all_.full) || (code == EIO && all_.disk_failed);
+}
+
+bool VolumeClient::may_have_happened(const Error& error) const {
+  return all_.power_lost || error.maybe_applied();
+}
+
+// --- finding out what has happened
+
+Task<Result<void>> VolumeClient::resolve(FileOps& ops) {
+  if (!open_) co_return Result<void>();
+  for (const auto& name : touched_names_) {
+    CO_TRY(co_await resolve_name(ops, name));
+  }
+  for (const auto& gfid : touched_files_) {
+    CO_TRY(co_await resolve_file(ops, gfid));
+  }
+  open_ = false;
+  history_.end(number_);
+  co_return Result<void>();
+}
+
+Task<Result<void>> VolumeClient::resolve_name(FileOps& ops, EntryName name) {
+  auto there = co_await ops.lookup(ctx_, name.parent, name.name);
+  if (!there && !there.failed_with(ENOENT) && !there.failed_with(ESTALE)) co_return there.error();
+  const auto known = names_.find(name);
+  const auto before = known == names_.end() ? Gfid() : known->second.gfid;
+  const auto now = there ? there->gfid : Gfid();
+  if (now == before) co_return Result<void>();
+  history_.names(number_, name, now);
+  if (before == touched_removal_) history_.removes(number_, before);
+  names_.erase(name);
+  if (now.is_nil()) co_return Result<void>();
+  for (const auto& other : touched_names_)
+    if (other != name) history_.moves(number_, other, name, now);
+  const bool is_new = !std::ranges::count(all_.files, now) && !std::ranges::count(all_.directories, now);
+  names_[name] = {now, there->is_directory()};
+  if (!is_new) co_return Result<void>();
+  (there->is_directory() ? all_.directories : all_.files).push_back(now);
+  if (!there->is_directory()) touched_files_.push_back(now);
+  co_return Result<void>();
+}
+
+Task<Result<void>> VolumeClient::resolve_file(FileOps& ops, Gfid gfid) {
+  auto opened = co_await ops.open(ctx_, gfid, O_RDONLY);
+  if (opened.failed_with(ESTALE)) {
+    files_.erase(gfid);
+    co_return Result<void>();
+  }
+  if (!opened) co_return opened.error();
+  auto state = co_await look_at_file(ops, opened->attr, opened->handle);
+  CO_TRY(co_await ops.release(ctx_, gfid, opened->handle));
+  CO_TRY(files_[gfid], std::move(state));
+  history_.changes(number_, gfid, files_[gfid]);
+  co_return Result<void>();
+}
+
+void VolumeClient::expect_losses() {
+  names_may_be_lost_ = some_may_be_lost_ = true;
+  for (const auto& [gfid, state] : files_) files_may_be_lost_.insert(gfid);
+}
+
+/// EIO is no surprise when something may be lost; what one fsync has told, the next one does not.
+Result<void> VolumeClient::tell_losses(Result<void> synced, const Gfid* file) {
+  const bool names = std::exchange(names_may_be_lost_, false);
+  const bool bytes = file ? files_may_be_lost_.erase(*file) != 0 : std::exchange(some_may_be_lost_, false);
+  return synced.failed_with(EIO) && (names || bytes) ? Result<void>() : synced;
+}
+
+void Clients::adopt(const FoundVolume& found) {
+  std::set<Gfid> all_files, all_directories{Gfid::root()};
+  for (const auto& [gfid, state] : found.files) all_files.insert(gfid);
+  for (const auto& [name, gfid] : found.names)
+    if (!all_files.contains(gfid)) all_directories.insert(gfid);
+  files.assign(all_files.begin(), all_files.end());
+  directories.assign(all_directories.begin(), all_directories.end());
+}
+
+void VolumeClient::adopt(const FoundVolume& found) {
+  names_.clear();
+  const auto own = fmt::format("{}-", number_);
+  for (const auto& [name, gfid] : found.names)
+    if (name.name.starts_with(own)) names_[name] = {gfid, !found.files.contains(gfid)};
+  std::erase_if(files_, [&](const auto& file) { return !found.files.contains(file.first); });
+  for (auto& [gfid, state] : files_) state = found.files.at(gfid);
+}
+
+// --- the steps
+
+void VolumeClient::changed(const Gfid& gfid, FileState state) {
+  history_.changes(number_, gfid, state);
+  files_[gfid] = std::move(state);
 }
 
 OpContext& VolumeClient::next() {
@@ -70,7 +176,9 @@ Task<Result<void>> VolumeClient::one(FileOps& ops) {
   if (dice < 50) co_return co_await remove(ops, false);
   if (dice < 53) co_return co_await remove(ops, true);
   if (dice < 62) co_return co_await rename(ops, false);
-  if (dice < 77) co_return co_await replace(ops);
+  if (dice < 73) co_return co_await replace(ops);
+  if (dice < 75) co_return co_await change_extents(ops);
+  if (dice < 77) co_return co_await copy(ops);
   if (dice < 80) co_return co_await rename(ops, true);
   if (dice < 83) co_return co_await exchange(ops);
   if (dice < 88) co_return co_await link(ops);
@@ -80,76 +188,115 @@ Task<Result<void>> VolumeClient::one(FileOps& ops) {
 
 Task<Result<void>> VolumeClient::create(FileOps& ops, EntryName name) {
   if (names_.contains(name)) co_return Result<void>();
-  auto opened = co_await ops.create(next(), name.parent, name.name, {.mode = 0640}, O_RDWR | O_EXCL);
-  if (!may_be_done(opened)) co_return opened.error();
-  FileAttr attr;
-  if (opened) {
-    attr = opened->attr;
-  } else {
-    CO_TRY(attr, co_await ops.lookup(next(), name.parent, name.name));
-  }
-  const auto gfid = attr.gfid;
+  touched_names_.push_back(name);
+  CO_TRY(auto opened, co_await ops.create(next(), name.parent, name.name, {.mode = 0640}, O_RDWR | O_EXCL));
+  const auto gfid = opened.attr.gfid;
   names_[name] = {gfid, false};
-  files_[gfid] = {.content = "", .mode = attr.mode & 07777, .xattr = ""};
+  files_[gfid] = {.content = "", .mode = opened.attr.mode & 07777, .xattr = ""};
   all_.files.push_back(gfid);
   history_.names(number_, name, gfid);
   history_.changes(number_, gfid, files_[gfid]);
-  if (opened) co_return co_await ops.release(ctx_, gfid, opened->handle);
-  co_return Result<void>();
+  co_return co_await ops.release(ctx_, gfid, opened.handle);
+}
+
+VolumeClient::Files::iterator VolumeClient::any_file() {
+  return std::next(files_.begin(), static_cast<long>(below(files_.size() + 1)));
 }
 
 Task<Result<void>> VolumeClient::write(FileOps& ops) {
-  if (files_.empty()) co_return Result<void>();
-  auto& [gfid, state] = *std::next(files_.begin(), static_cast<long>(below(files_.size())));
+  const auto file = any_file();
+  if (file == files_.end()) co_return Result<void>();
+  const auto& gfid = file->first;
+  auto state = file->second;
   const auto bytes = any_bytes();
   const auto at = std::min(below(state.content.size() + 1000), kFileMaxBytes - bytes.size());
-  CO_TRY(auto opened, co_await ops.open(next(), gfid, O_RDWR));
-  // Once it is sent, a power loss may leave any part of it.
   state.content.resize(std::max(state.content.size(), at + bytes.size()));
   state.content.replace(at, bytes.size(), bytes);
+  CO_TRY(auto opened, co_await ops.open(next(), gfid, O_RDWR));
+  touched_files_.push_back(gfid);
   auto written = co_await ops.write(next(), gfid, opened.handle, at, Buffer::copy_of(bytes), false);
-  if (written) history_.changes(number_, gfid, state);
+  if (written) changed(gfid, std::move(state));
   CO_TRY(co_await ops.release(ctx_, gfid, opened.handle));
   if (!written) co_return written.error();
   co_return Result<void>();
 }
 
 Task<Result<void>> VolumeClient::truncate(FileOps& ops) {
-  if (files_.empty()) co_return Result<void>();
-  auto& [gfid, state] = *std::next(files_.begin(), static_cast<long>(below(files_.size())));
-  const auto size = below(state.content.size() + 2000);
-  CO_TRY(co_await ops.setattr(next(), gfid, {.fields = SetAttr::kSize, .size = size}));
-  state.content.resize(size);
-  history_.changes(number_, gfid, state);
+  const auto file = any_file();
+  if (file == files_.end()) co_return Result<void>();
+  const auto& gfid = file->first;
+  auto state = file->second;
+  state.content.resize(below(state.content.size() + 2000));
+  touched_files_.push_back(gfid);
+  CO_TRY(co_await ops.setattr(next(), gfid, {.fields = SetAttr::kSize, .size = state.content.size()}));
+  changed(gfid, std::move(state));
+  co_return Result<void>();
+}
+
+/// A hole in it, or zeros, which may make it longer.
+Task<Result<void>> VolumeClient::change_extents(FileOps& ops) {
+  const auto file = any_file();
+  if (file == files_.end()) co_return Result<void>();
+  const auto& gfid = file->first;
+  auto& state = file->second;
+  const auto at = below(state.content.size() + 1000), length = 1 + below(20'000);
+  const bool hole = below(2) == 0;
+  const auto end = std::min<std::uint64_t>(at + length, hole ? state.content.size() : kFileMaxBytes);
+  if (at >= end) co_return Result<void>();
+  auto content = state.content;
+  content.resize(std::max<std::size_t>(content.size(), end));
+  std::fill_n(content.begin() + static_cast<long>(at), end - at, '\0');
+  touched_files_.push_back(gfid);
+  const int mode = hole ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : FALLOC_FL_ZERO_RANGE;
+  CO_TRY(co_await ops.fallocate(next(), gfid, mode, at, end - at));
+  changed(gfid, {std::move(content), state.mode, state.xattr});
+  co_return Result<void>();
+}
+
+/// Of one of its files into another one.
+Task<Result<void>> VolumeClient::copy(FileOps& ops) {
+  const auto from = any_file(), to = any_file();
+  if (from == files_.end() || to == files_.end() || from == to) co_return Result<void>();
+  const auto& source = from->second.content;
+  if (source.empty()) co_return Result<void>();
+  const auto offset = below(source.size());
+  const auto bytes = source.substr(offset, 1 + below(30'000));
+  auto state = to->second;
+  const auto at = std::min(below(state.content.size() + 1000), kFileMaxBytes - bytes.size());
+  state.content.resize(std::max(state.content.size(), at + bytes.size()));
+  touched_files_.push_back(to->first);
+  CO_TRY(const auto copied,
+         co_await ops.copy_range(next(), from->first, offset, to->first, at, bytes.size()));
+  state.content.replace(at, copied, bytes, 0, copied);
+  changed(to->first, std::move(state));
   co_return Result<void>();
 }
 
 Task<Result<void>> VolumeClient::set_attributes(FileOps& ops) {
-  if (files_.empty()) co_return Result<void>();
-  auto& [gfid, state] = *std::next(files_.begin(), static_cast<long>(below(files_.size())));
-  auto changed = state;
+  const auto file = any_file();
+  if (file == files_.end()) co_return Result<void>();
+  const auto& gfid = file->first;
+  auto state = file->second;
+  touched_files_.push_back(gfid);
   if (below(2) == 0) {
-    changed.mode = 0600 | static_cast<std::uint32_t>(below(64));
-    CO_TRY(co_await ops.setattr(next(), gfid, {.fields = SetAttr::kMode, .mode = changed.mode}));
+    state.mode = 0600 | static_cast<std::uint32_t>(below(64));
+    CO_TRY(co_await ops.setattr(next(), gfid, {.fields = SetAttr::kMode, .mode = state.mode}));
   } else {
-    changed.xattr = fmt::format("value {}", below(1000));
-    CO_TRY(co_await ops.setxattr(next(), gfid, "user.v", changed.xattr, 0));
+    state.xattr = fmt::format("value {}", below(1000));
+    CO_TRY(co_await ops.setxattr(next(), gfid, "user.v", state.xattr, 0));
   }
-  state = std::move(changed);
-  history_.changes(number_, gfid, state);
+  changed(gfid, std::move(state));
   co_return Result<void>();
 }
 
 Task<Result<void>> VolumeClient::mkdir(FileOps& ops) {
   auto name = any_name();
   if (names_.contains(name)) co_return Result<void>();
-  auto made = co_await ops.mkdir(next(), name.parent, name.name, {.mode = 0755});
-  if (!may_be_done(made)) co_return made.error();
-  if (!made) made = co_await ops.lookup(next(), name.parent, name.name);
-  if (!made) co_return made.error();
-  names_[name] = {made->gfid, true};
-  all_.directories.push_back(made->gfid);
-  history_.names(number_, name, made->gfid);
+  touched_names_.push_back(name);
+  CO_TRY(auto made, co_await ops.mkdir(next(), name.parent, name.name, {.mode = 0755}));
+  names_[name] = {made.gfid, true};
+  all_.directories.push_back(made.gfid);
+  history_.names(number_, name, made.gfid);
   co_return Result<void>();
 }
 
@@ -157,17 +304,18 @@ Task<Result<void>> VolumeClient::remove(FileOps& ops, bool directory) {
   auto own = any(directory);
   if (own == names_.end()) co_return Result<void>();
   const auto name = own->first;
+  const auto gfid = own->second.gfid;
+  touched_names_.push_back(name);
+  touched_removal_ = gfid;
   if (directory) {
-    auto removed = co_await ops.rmdir(next(), name.parent, name.name);
-    if (!may_be_done(removed)) co_return removed;
-    std::erase(all_.directories, own->second.gfid);
+    CO_TRY(co_await ops.rmdir(next(), name.parent, name.name));
+    std::erase(all_.directories, gfid);
   } else {
-    auto removed = co_await ops.unlink(next(), name.parent, name.name);
-    if (!may_be_done(removed)) co_return removed;
+    CO_TRY(co_await ops.unlink(next(), name.parent, name.name));
   }
   history_.names(number_, name, {});
-  history_.removes(number_, own->second.gfid);
-  names_.erase(own);
+  history_.removes(number_, gfid);
+  names_.erase(name);
   co_return Result<void>();
 }
 
@@ -195,8 +343,9 @@ Task<Result<void>> VolumeClient::rename(FileOps& ops, EntryName from, EntryName 
   auto there = names_.find(to);
   // Two names of one file: rename(2) does nothing.
   const bool same = there != names_.end() && there->second.gfid == moved.gfid;
-  auto renamed = co_await ops.rename(next(), from.parent, from.name, to.parent, to.name, 0);
-  if (!may_be_done(renamed)) co_return renamed;
+  touched_names_ = {from, to};
+  if (there != names_.end()) touched_removal_ = there->second.gfid;
+  CO_TRY(co_await ops.rename(next(), from.parent, from.name, to.parent, to.name, 0));
   if (same) co_return Result<void>();
   if (there != names_.end()) history_.removes(number_, there->second.gfid);
   history_.names(number_, from, {});
@@ -212,6 +361,7 @@ Task<Result<void>> VolumeClient::exchange(FileOps& ops) {
   if (one == names_.end() || other == names_.end() || one == other) co_return Result<void>();
   if (one->second.gfid == other->second.gfid) co_return Result<void>();
   const auto a = one->first, b = other->first;
+  touched_names_ = {a, b};
   CO_TRY(co_await ops.rename(next(), a.parent, a.name, b.parent, b.name, RENAME_EXCHANGE));
   std::swap(names_[a], names_[b]);
   history_.names(number_, a, names_[a].gfid);
@@ -225,32 +375,32 @@ Task<Result<void>> VolumeClient::link(FileOps& ops) {
   auto name = any_name();
   if (names_.contains(name) || all_.files.empty()) co_return Result<void>();
   const auto gfid = all_.files[below(all_.files.size())];
-  auto linked = co_await ops.link(next(), gfid, name.parent, name.name);
-  if (!may_be_done(linked)) co_return linked.error();
+  touched_names_.push_back(name);
+  CO_TRY(co_await ops.link(next(), gfid, name.parent, name.name));
   names_[name] = {gfid, false};
   history_.names(number_, name, gfid);
   co_return Result<void>();
 }
 
 Task<Result<void>> VolumeClient::fsync(FileOps& ops) {
-  if (files_.empty()) co_return Result<void>();
-  const auto gfid = std::next(files_.begin(), static_cast<long>(below(files_.size())))->first;
+  const auto file = any_file();
+  if (file == files_.end()) co_return Result<void>();
+  const auto gfid = file->first;
   auto cover = history_.cover_of_fsync(number_, gfid);
   auto synced = co_await ops.fsync(next(), gfid, below(2) == 0);
   if (synced.failed_with(ESTALE)) {  // it has no name any more
     files_.erase(gfid);
     std::erase(all_.files, gfid);
   }
-  CO_TRY(std::move(synced));
-  acknowledged_(history_.acknowledge(std::move(cover)));
-  co_return Result<void>();
+  if (synced) acknowledged_(history_.acknowledge(std::move(cover)));
+  co_return tell_losses(std::move(synced), &gfid);
 }
 
 Task<Result<void>> VolumeClient::sync(FileOps& ops) {
   auto cover = history_.cover_of_sync();
-  CO_TRY(co_await ops.sync(next()));
-  acknowledged_(history_.acknowledge(std::move(cover)));
-  co_return Result<void>();
+  auto synced = co_await ops.sync(next());
+  if (synced) acknowledged_(history_.acknowledge(std::move(cover)));
+  co_return tell_losses(std::move(synced), nullptr);
 }
 
 }  // namespace polder

@@ -15,12 +15,20 @@
 namespace polder {
 
 struct Clients {
+  /// Those of a volume in which nobody has done anything yet, or what is left of them.
+  void adopt(const FoundVolume& found);
+
   std::vector<Gfid> directories{Gfid::root()};  // that exist or existed
   std::vector<Gfid> files;                      // likewise
   std::vector<std::string> unexpected;
-  bool stop = false;  // each client ends with the step it is at
-  /// An fsync may say EIO, and who was under way then may be told that somebody was faster: itself, in a
-  /// request that it had to send again (coherence.md, P2).
+  std::uint64_t acknowledged = 0;  // operations, not steps
+  bool stop = false;               // each client ends with the step it is at
+
+  // What the world does to them, and they must then expect:
+  bool full = false;         // ENOSPC, which has changed nothing
+  bool disk_failed = false;  // EIO
+  /// Who was under way then may be told that somebody was faster: itself, in a request that it had to send
+  /// again (coherence.md, P2).
   bool power_lost = false;
 };
 
@@ -31,7 +39,14 @@ class VolumeClient {
 
   VolumeClient(std::size_t number, std::uint64_t seed, Clients& all, History& history,
                Acknowledged acknowledged);
+  /// So many steps; fewer when one is left open since its outcome cannot be found out yet.
   Task<void> act(FileOps& ops, int steps);
+  /// Looks what has become of a step that was left open.
+  Task<Result<void>> resolve(FileOps& ops);
+  /// Of each file that it had changed, and of the names, one fsync may now fail (coherence.md, P6).
+  void expect_losses();
+  /// From now on this is what there is.
+  void adopt(const FoundVolume& found);
 
  private:
   struct Own {
@@ -39,6 +54,7 @@ class VolumeClient {
     bool directory = false;
   };
   using Names = std::map<EntryName, Own>;
+  using Files = std::map<Gfid, FileState>;
 
   std::uint64_t below(std::uint64_t n) { return random_() % n; }
   EntryName any_name();
@@ -46,17 +62,22 @@ class VolumeClient {
   std::string any_bytes();
   /// One of its own, or the end.
   Names::iterator any(bool directory);
+  Files::iterator any_file();  // perhaps the end
   OpContext& next();
+  bool is_usual(int code) const;
+  bool may_have_happened(const Error& error) const;
+  Result<void> tell_losses(Result<void> synced, const Gfid* file);
 
-  /// Whether it has been done, or perhaps has: see Clients::power_lost.
-  template <typename T>
-  bool may_be_done(const Result<T>& outcome) const {
-    return outcome || (all_.power_lost && (outcome.failed_with(ENOENT) || outcome.failed_with(EEXIST)));
-  }
+  Task<Result<void>> resolve_name(FileOps& ops, EntryName name);
+  Task<Result<void>> resolve_file(FileOps& ops, Gfid gfid);
+  void changed(const Gfid& gfid, FileState state);
+
   Task<Result<void>> one(FileOps& ops);
   Task<Result<void>> create(FileOps& ops, EntryName name);
   Task<Result<void>> write(FileOps& ops);
   Task<Result<void>> truncate(FileOps& ops);
+  Task<Result<void>> change_extents(FileOps& ops);
+  Task<Result<void>> copy(FileOps& ops);
   Task<Result<void>> set_attributes(FileOps& ops);
   Task<Result<void>> mkdir(FileOps& ops);
   Task<Result<void>> remove(FileOps& ops, bool directory);
@@ -75,7 +96,17 @@ class VolumeClient {
   std::mt19937_64 random_;
   OpContext ctx_;
   Names names_;
-  std::map<Gfid, FileState> files_;  // that it made: perhaps gone
+  Files files_;  // that it made: perhaps gone
+
+  // What the step at hand changes, if anything.
+  std::vector<EntryName> touched_names_;
+  std::vector<Gfid> touched_files_;
+  Gfid touched_removal_;  // what loses a name
+  bool open_ = false;     // the last step: it is not known whether it has happened
+
+  bool names_may_be_lost_ = false;
+  bool some_may_be_lost_ = false;  // of whatever: what a sync of everything tells
+  std::set<Gfid> files_may_be_lost_;
 };
 
 }  // namespace polder

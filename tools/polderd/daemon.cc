@@ -45,8 +45,10 @@ Result<DiskFile> take_lock(Disk& disk, const std::string& state_dir) {
 
 }  // namespace
 
-Daemon::Daemon(Seams& seams, const asio::any_io_executor& executor, DaemonOptions options)
+Daemon::Daemon(Seams& seams, SnapshotBackends& backends, const asio::any_io_executor& executor,
+               DaemonOptions options)
     : seams_(seams),
+      backends_(backends),
       executor_(executor),
       options_(std::move(options)),
       admin_(seams.clock, executor, api_),
@@ -107,7 +109,7 @@ void Daemon::add_routes() {
   volumes_->add_hooks(profile_hooks(*volumes_));
   georep_ = std::make_unique<georep::GeorepService>(*node_);
   georep_->attach();
-  snapshots_ = std::make_unique<SnapshotCoordinator>(*node_);
+  snapshots_ = std::make_unique<SnapshotCoordinator>(*node_, backends_);
   snapshots_->attach();
 }
 

@@ -23,7 +23,9 @@ struct DaemonOptions {
 
 class Daemon {
  public:
-  Daemon(Seams& seams, const boost::asio::any_io_executor& executor, DaemonOptions options);
+  /// `seams` and `backends` are its world, and outlive it.
+  Daemon(Seams& seams, SnapshotBackends& backends, const boost::asio::any_io_executor& executor,
+         DaemonOptions options);
   ~Daemon();
 
   /// Returns once the sockets answer and the volumes have been started. EBUSY: another polderd has the state
@@ -56,6 +58,7 @@ class Daemon {
   void add_routes();
 
   Seams& seams_;
+  SnapshotBackends& backends_;
   boost::asio::any_io_executor executor_;
   const DaemonOptions options_;
   NodeIdentity identity_;

@@ -22,6 +22,7 @@
 #include "base/transport.h"
 #include "base/workers.h"
 #include "core-volume/rpc/loop.h"
+#include "snapshot/backend/backend.h"
 #include "tools/polderd/daemon.h"
 
 namespace polder {
@@ -98,7 +99,7 @@ class Process {
 
   Task<void> main() {
     asio::signal_set signals(context_, SIGTERM, SIGINT, SIGUSR1);
-    Daemon daemon(seams_, context_.get_executor(), arguments_.daemon);
+    Daemon daemon(seams_, *backends_, context_.get_executor(), arguments_.daemon);
     auto started = co_await daemon.start();
     if (started) {
       log::info("polderd is ready: cluster {}, state {}, sockets {}", arguments_.daemon.cluster,
@@ -126,6 +127,8 @@ class Process {
   std::unique_ptr<Workers> workers_ = make_thread_workers(arguments_.workers);
   HlcClock hlc_{*clock_};
   Seams seams_{*clock_, *random_, *disk_, *transport_, *workers_, hlc_};
+  std::unique_ptr<SnapshotBackends> backends_ =
+      make_system_snapshot_backends(arguments_.daemon.run_dir + "/commands.lock");
   int status_ = 0;
 };
 

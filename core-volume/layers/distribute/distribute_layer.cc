@@ -5,6 +5,7 @@
 
 #include "base/concurrency.h"
 #include "base/coro.h"
+#include "core-volume/layer/not_there_yet.h"
 
 namespace polder {
 
@@ -44,15 +45,25 @@ Task<Result<FileAttr>> DistributeLayer::complete(const OpContext& ctx, FileAttr 
   co_return co_await owner->getattr(ctx, attr.gfid);
 }
 
+Task<Result<FileAttr>> DistributeLayer::complete_change(const OpContext& ctx, FileAttr attr) {
+  auto completed = co_await complete(ctx, attr);
+  if (completed) co_return completed;
+  auto why = completed.failed_with(ESTALE) ? not_there_yet(attr.gfid) : std::move(completed).error();
+  co_return std::move(why).set_maybe_applied();
+}
+
 // --- looking
 
 Task<Result<FileAttr>> DistributeLayer::lookup(const OpContext& ctx, Gfid parent, std::string_view name) {
+  Gfid missing;
   while (true) {
     CO_TRY(auto* home, child(parent));  // it may have gone meanwhile
     CO_TRY(auto entry, co_await home->lookup(ctx, parent, name));
+    if (entry.gfid == missing) co_return not_there_yet(missing);
     auto attr = co_await complete(ctx, entry);
     // Its last name went between the two: the name shows something else by now, or nothing.
     if (!attr.failed_with(ESTALE)) co_return attr;
+    missing = entry.gfid;
   }
 }
 
@@ -105,35 +116,41 @@ Task<Result<FileAttr>> DistributeLayer::mknod(const OpContext& ctx, Gfid parent,
                                               const NewObject& object) {
   CO_TRY(auto* home, child(parent));
   CO_TRY(auto attr, co_await home->mknod(ctx, parent, name, object));
-  co_return co_await complete(ctx, attr);
+  co_return co_await complete_change(ctx, attr);
 }
 
 Task<Result<FileAttr>> DistributeLayer::mkdir(const OpContext& ctx, Gfid parent, std::string_view name,
                                               const NewObject& object) {
   CO_TRY(auto* home, child(parent));
   CO_TRY(auto attr, co_await home->mkdir(ctx, parent, name, object));
-  co_return co_await complete(ctx, attr);
+  co_return co_await complete_change(ctx, attr);
 }
 
 Task<Result<FileAttr>> DistributeLayer::symlink(const OpContext& ctx, Gfid parent, std::string_view name,
                                                 std::string_view target) {
   CO_TRY(auto* home, child(parent));
   CO_TRY(auto attr, co_await home->symlink(ctx, parent, name, target));
-  co_return co_await complete(ctx, attr);
+  co_return co_await complete_change(ctx, attr);
 }
 
 Task<Result<Opened>> DistributeLayer::create(const OpContext& ctx, Gfid parent, std::string_view name,
                                              const NewObject& object, int flags) {
+  Gfid missing;
   while (true) {
     CO_TRY(auto* home, child(parent));
     CO_TRY(auto made, co_await home->create(ctx, parent, name, object, flags));
     if (!made.attr.elsewhere) co_return made;
-    CO_TRY(auto* owner, child(made.attr.gfid));
+    const auto gfid = made.attr.gfid;
+    if (gfid == missing) co_return not_there_yet(gfid);
     const int rest = O_CREAT | O_EXCL | (made.created ? O_TRUNC : 0);
-    auto opened = co_await owner->open(ctx, made.attr.gfid, flags & ~rest);
-    if (opened.failed_with(ESTALE) && !made.created) continue;  // gone between the two
+    auto opened = co_await open(ctx, gfid, flags & ~rest);
     if (opened) opened->created = made.created;
-    co_return opened;
+    if (opened || (!made.created && !opened.failed_with(ESTALE))) co_return opened;
+    if (made.created) {
+      auto why = opened.failed_with(ESTALE) ? not_there_yet(gfid) : std::move(opened).error();
+      co_return std::move(why).set_maybe_applied();
+    }
+    missing = gfid;  // gone between the two
   }
 }
 
@@ -141,7 +158,7 @@ Task<Result<FileAttr>> DistributeLayer::link(const OpContext& ctx, Gfid gfid, Gf
                                              std::string_view name) {
   CO_TRY(auto* home, child(parent));
   CO_TRY(auto attr, co_await home->link(ctx, gfid, parent, name));
-  co_return co_await complete(ctx, attr);
+  co_return co_await complete_change(ctx, attr);
 }
 
 Task<Result<void>> DistributeLayer::unlink(const OpContext& ctx, Gfid parent, std::string_view name) {

@@ -82,6 +82,8 @@ class DistributeLayer final : public FileOps, public InvalidationSource {
   std::vector<FileOps*> children() const;
   /// Attributes of what an entry showed, from its own set. ESTALE when it went meanwhile.
   Task<Result<FileAttr>> complete(const OpContext& ctx, FileAttr attr);
+  /// Of what has just been made: an error does not say that it was not.
+  Task<Result<FileAttr>> complete_change(const OpContext& ctx, FileAttr attr);
 
   const Placement& placement_;
   std::map<std::uint32_t, Child> children_;

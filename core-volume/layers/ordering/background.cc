@@ -71,6 +71,7 @@ Task<void> OrderingLayer::maintain_loop() {
     auto moved = co_await move_transaction_cursor();
     if (!moved) log::warning("log of brick {}: {}", store_.path(), moved.error().message());
     co_await heal();
+    co_await reap_again();
     if (dirty_) appended_.notify_all();  // by an operation that failed, and so told nobody
     if (!maintained) log::warning("log of brick {}: {}", store_.path(), maintained.error().message());
   }

@@ -167,13 +167,17 @@ Result<void> OrderingLayer::note_again() {
   return outcome;
 }
 
-/// The log says that something happened which did not. A write says no more than that bytes may have changed;
-/// any other record is followed by one that takes it back. If that fails too, no more changes until heal()
-/// has settled it: nothing can be trusted to follow.
+/// The log says that something happened which did not. A write says no more than that bytes may have changed,
+/// and what it has of them is taken back; any other record is followed by one that undoes it. If that fails
+/// too, no more changes until heal() has settled it: nothing can be trusted to follow.
 Result<void> OrderingLayer::undo(Record& failed, const Applying& how, Error why) {
   const auto index = failed.index;
   if (is_no_room(why)) space_.forget();
   if (failed.kind == RecordKind::kWrite) {
+    auto corrected = take_back_bytes(failed);
+    if (!corrected)
+      log::error("brick {}: record {} has bytes that {} may not have: {}", store_.path(), index,
+                 failed.gfid.hex(), corrected.error().message());
     if (!journal_.applied(index)) note_later(index);
     return why;
   }

@@ -5,6 +5,8 @@
 // the change tried once more. If that fails too the change is taken back by a record that undoes it; if even
 // that fails, the brick takes no changes until heal() has brought the file system and the log together, once
 // there is room.
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/on_worker.h"
 #include "core-volume/layer/no_room.h"
@@ -26,6 +28,26 @@ bool OrderingLayer::made_room(const Record& record, const Error& why) {
   if (!is_no_room(why)) return false;
   space_.forget();
   return record.kind != RecordKind::kWrite && reserve_.release();
+}
+
+/// The bytes in a write's record are not, or not all, in the file. Whoever follows the log has written them:
+/// he is told to look at what is there. With the write's time, as the store has set it.
+Result<void> OrderingLayer::take_back_bytes(const Record& failed) {
+  if (failed.data.empty()) return {};
+  TRY(const auto size, store_.size(failed.gfid));
+  const auto end = failed.offset + failed.length;
+  auto correction = [&](RecordKind kind, std::uint64_t offset, std::uint64_t length) -> Result<void> {
+    auto record = begin({}, kind, failed.gfid);
+    record.offset = offset;
+    record.length = length;
+    record.time_ns = failed.time_ns;
+    return commit(record);
+  };
+  if (failed.offset < size) {
+    TRY(correction(RecordKind::kWrite, failed.offset, std::min(size, end) - failed.offset));
+  }
+  if (end <= size) return {};
+  return correction(RecordKind::kTruncate, 0, size);
 }
 
 void OrderingLayer::break_at(Unsettled unsettled, const Error& why) {
@@ -90,6 +112,7 @@ Task<void> OrderingLayer::heal() {
   appended_.notify_all();
   for (const auto& record : *healed) {
     tell(record, 0);
+    hold_replaced(record);
     if (record.kind == RecordKind::kUnlink && record.last_link) co_await orphaned(record.gfid, record.index);
     if (!record.displaced.is_nil()) co_await orphaned(record.displaced, record.index);
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // OrderingLayer: link, unlink, rmdir.
 #include "base/on_worker.h"
+#include "core-volume/layer/not_there_yet.h"
 #include "core-volume/layers/ordering/lead.h"
 #include "core-volume/layers/ordering/ordering.h"
 
@@ -73,6 +74,7 @@ Task<Result<void>> OrderingLayer::remove(const OpContext& ctx, Gfid parent, std:
   CO_TRY(check_name(name));
   Removal removal{{parent, std::string(name)}, directory, {}};
   removal.hint = hints_.find(removal.entry);
+  Gfid missing;
   while (true) {
     Keys keys{name_key(parent, name), object_key(parent, KeyLocks::Mode::kShared)};
     if (!removal.hint.gfid.is_nil())
@@ -88,7 +90,10 @@ Task<Result<void>> OrderingLayer::remove(const OpContext& ctx, Gfid parent, std:
       held.release();
       auto across = co_await remove_across(ctx, removal);
       removal.elsewhere = 0;
-      if (across.failed_with(EAGAIN)) continue;
+      const bool is_missing = across.failed_with(ENXIO);
+      if (is_missing && removal.hint.gfid == missing) co_return not_there_yet(missing);
+      missing = is_missing ? removal.hint.gfid : Gfid();
+      if (is_missing || across.failed_with(EAGAIN)) continue;
       co_return across;
     }
     finish(ctx, record);
@@ -124,7 +129,7 @@ Result<void> OrderingLayer::remove_on_worker(const OpContext& ctx, Removal& remo
 
 // --- of objects on other sets
 
-/// EAGAIN: the name shows something else by now.
+/// EAGAIN: the name shows something else by now. ENXIO: or its object is not on its set.
 Task<Result<void>> OrderingLayer::remove_across(const OpContext& ctx, const Removal& removal) {
   Led led(*this, RecordKind::kUnlink);
   led.record.gfid = removal.hint.gfid;
@@ -150,7 +155,7 @@ Task<Result<FileAttr>> OrderingLayer::link_across(const OpContext& ctx, Gfid gfi
   led.record.gfid = gfid;
   led.record.name = entry;
   auto prepared = co_await prepare_all(led);
-  if (prepared.failed_with(EAGAIN)) co_return Error(ESTALE);  // nothing but the object can have gone
+  if (prepared.failed_with(ENXIO)) co_return Error(ESTALE);  // nothing but the object can have gone
   // Sent again: the name is there, and was made by this very request.
   if (!prepared && !(prepared.failed_with(EEXIST) && done_before(ctx))) co_return std::move(prepared).error();
   if (done_before(ctx)) {

@@ -55,7 +55,16 @@ Task<void> OrderingLayer::orphaned(Gfid gfid, std::uint64_t removed_by) {
 Task<void> OrderingLayer::reap_if_orphan(Gfid gfid) {
   if (!orphans_.contains(gfid)) co_return;
   auto reaped = co_await reap(gfid);
-  if (!reaped) log::warning("orphan {} of brick {}: {}", gfid.hex(), store_.path(), reaped.error().message());
+  if (reaped) co_return;
+  log::warning("orphan {} of brick {}: {}; it will be tried again", gfid.hex(), store_.path(),
+               reaped.error().message());
+  unreaped_.insert(gfid);
+}
+
+/// Now and then.
+Task<void> OrderingLayer::reap_again() {
+  const auto again = std::exchange(unreaped_, {});
+  for (const auto& gfid : again) co_await reap_if_orphan(gfid);
 }
 
 /// Removes an orphan unless somebody has it open, or may come back for it after a restart of the daemon.

@@ -218,6 +218,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<void> apply_appended(const Record& record, const ApplyHints& hints);
   Result<void> sync_before_unlogged(const Gfid& gfid);
   Result<void> undo(Record& failed, const Applying& how, Error why);
+  Result<void> take_back_bytes(const Record& failed);
   Result<void> note_again();
   void note_later(std::uint64_t index);
   Result<FileAttr> attr_after(const Gfid& gfid);
@@ -352,7 +353,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   void hold_replaced(const Record& record);
   bool is_replaced(const Gfid& gfid) const;
   Task<void> forget_replaced_loop();
-  Task<void> forget_stable_replaced();
+  Task<Result<void>> forget_stable_replaced();
   Result<bool> has_lost_object(const Record& decided);
   Result<bool> has_lost_name(const Record& decided);
 
@@ -374,6 +375,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   bool must_stay(const Gfid& gfid) const;
   Task<void> reap_if_orphan(Gfid gfid);
   Task<void> reap_replaced();
+  Task<void> reap_again();
 
   Seams& seams_;
   Journal& journal_;
@@ -393,6 +395,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::map<Gfid, std::uint64_t> kept_until_;  // removed, by index of the record that must be stable first
   std::set<Gfid> orphans_;                    // without a name, kept for open handles or for the grace time
   std::set<Gfid> orphans_to_compare_;         // of them, those of keep_orphans()
+  std::set<Gfid> unreaped_;                   // of them, those that the disk has refused to remove
   std::map<ReplacedKey, Replaced> replaced_;  // noted by the store, not stable everywhere
   Event replaced_some_;
   nanoseconds grace_end_{};

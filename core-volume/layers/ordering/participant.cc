@@ -42,6 +42,12 @@ Error changed() {
   return Error(EAGAIN);
 }
 
+/// Or the object's set has not got it yet; then the name still shows it when the leader has looked again,
+/// since a name goes before its object.
+Error missing() {
+  return Error(ENXIO);
+}
+
 }  // namespace
 
 /// On a worker, with keys_here() held.
@@ -73,7 +79,7 @@ Result<TxFacts> OrderingLayer::facts_here(const Record& intended, const Result<v
 Result<std::optional<FileAttr>> OrderingLayer::object_facts(const Gfid& gfid, bool& empty) {
   if (gfid.is_nil() || !store_.owns(gfid)) return std::nullopt;
   auto attr = store_.attr(gfid);
-  if (attr.failed_with(ESTALE)) return changed();
+  if (attr.failed_with(ESTALE)) return missing();
   if (!attr) return std::move(attr).error();
   if (attr->is_directory()) {
     TRY(empty, store_.is_empty(gfid));

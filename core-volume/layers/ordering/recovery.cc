@@ -10,7 +10,8 @@
 // bytes did not travel in the log may have survived. A failed sync counts as a power loss
 // (base/page_cache.h), but the page cache may still have everything: what it shows is written once more.
 //
-// The file system may also be ahead of the log: see mend_names.cc.
+// The file system may also be ahead of the log: see mend_names.cc. And of some bytes nobody knows:
+// doubtful.cc.
 //
 // Then the retry table is made from the log's tail.
 #include <algorithm>
@@ -71,6 +72,7 @@ Result<void> OrderingLayer::Recovery::run() {
     store_.note_lost_names(nullptr);
     TRY(std::move(redone));
     TRY(mend_names());
+    TRY(log_doubtful());
     log::info("brick {}: redid {} records, {} to {}{}", store_.path(), records.size(), records.front().index,
               records.back().index, same_boot_ ? "" : ", after another boot");
   }

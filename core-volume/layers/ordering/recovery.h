@@ -53,6 +53,11 @@ class OrderingLayer::Recovery {
   Result<const Survey*> survey_once();
   Result<void> name_again(const FileAttr& object, const EntryName& name);
 
+  // Bytes that may be lost (doubtful.cc).
+  Result<void> log_doubtful();
+  Result<void> log_doubtful_file(const Gfid& gfid, const std::vector<Record>& writes);
+  Result<void> commit_of_start(Record& record);
+
   OrderingLayer& layer_;
   Store& store_;
   Journal& journal_;

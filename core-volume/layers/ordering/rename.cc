@@ -9,6 +9,7 @@
 //
 // Across sets the same three steps are a transaction.
 #include "base/on_worker.h"
+#include "core-volume/layer/not_there_yet.h"
 #include "core-volume/layers/ordering/lead.h"
 #include "core-volume/layers/ordering/ordering.h"
 
@@ -143,6 +144,7 @@ Result<bool> OrderingLayer::is_above(const Gfid& above, Gfid gfid) {
 
 /// This set has the target's directory, and leads.
 Task<Result<void>> OrderingLayer::rename_across(const OpContext& ctx, const Renaming& renaming) {
+  std::pair<Gfid, Gfid> missing;
   while (true) {
     CO_TRY(auto* from_set, peer(placement_->set_of(renaming.from.parent)));
     CO_TRY(auto source, co_await from_set->peek(renaming.from));
@@ -161,7 +163,11 @@ Task<Result<void>> OrderingLayer::rename_across(const OpContext& ctx, const Rena
     led.locks_tree =
         renaming.from.parent != renaming.to.parent && (S_ISDIR(source.mode) || S_ISDIR(target.mode));
     auto prepared = co_await prepare_all(led);
-    if (prepared.failed_with(EAGAIN)) continue;
+    const std::pair objects{source.gfid, target.gfid};
+    const bool is_missing = prepared.failed_with(ENXIO);
+    if (is_missing && objects == missing) co_return not_there_yet(source.gfid);
+    missing = is_missing ? objects : std::pair<Gfid, Gfid>();
+    if (is_missing || prepared.failed_with(EAGAIN)) continue;
     if (!prepared) co_return prepared;
     auto renamed = co_await rename_prepared(ctx, led, renaming);
     co_return renamed;

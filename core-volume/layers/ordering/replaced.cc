@@ -44,22 +44,24 @@ Task<void> OrderingLayer::forget_replaced_loop() {
       if (!co_await replaced_some_.wait()) co_return;
     }
     if (!co_await seams_.clock.sleep_for(options_.sync_interval)) co_return;
-    co_await forget_stable_replaced();
+    auto forgotten = co_await forget_stable_replaced();
+    if (forgotten) continue;
+    log::warning("brick {}: {}; it will be tried again", store_.path(), forgotten.error().message());
+    if (!co_await seams_.clock.sleep_for(options_.maintain_interval)) co_return;
   }
 }
 
-Task<void> OrderingLayer::forget_stable_replaced() {
+Task<Result<void>> OrderingLayer::forget_stable_replaced() {
   std::vector<ReplacedName> stable;
   for (const auto& [key, replaced] : replaced_) {
     if (replaced.index > journal_.stable_index()) continue;
     auto* by = peers_->peer(replaced.by_set);
     if (by && by->is_stable(key.second)) stable.push_back({.gfid = key.first, .tx = key.second});
   }
-  if (stable.empty()) co_return;
-  auto forgotten = co_await forget_replaced(stable);
-  if (!forgotten) log::warning("brick {}: {}", store_.path(), forgotten.error().message());
+  CO_TRY(co_await forget_replaced(stable));
   for (const auto& name : stable) replaced_.erase({name.gfid, name.tx});
   for (const auto& name : stable) co_await reap_if_orphan(name.gfid);
+  co_return Result<void>();
 }
 
 Task<Result<void>> OrderingLayer::forget_replaced(std::vector<ReplacedName> names) {

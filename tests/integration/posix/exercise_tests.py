@@ -48,6 +48,7 @@ class Exercise:
         self.opened = None
         self.turn = 0
         self.reopen()
+        self.kept = [os.open(path, os.O_RDWR) for path in paths]  # each mount has the file open all the time
 
     # What an operation works on. Another mount takes over by opening the file anew.
     def reopen(self):
@@ -58,6 +59,25 @@ class Exercise:
         self.direct = bool(flags & os.O_DIRECT)
         self.opened = os.open(self.paths[self.turn], flags, 0o644)
         self.note("open", self.turn, self.direct)
+
+    def elsewhere(self):
+        """A change by another mount, which has the file open as well; whoever opens it then must see it (C1)."""
+        mine, turn = self.opened, self.turn
+        self.turn = self.chance.randrange(len(self.paths))
+        self.opened = self.kept[self.turn]
+        self.note("elsewhere", self.turn)
+        os.fstat(self.opened)
+        self.chance.choice((self.write, self.write, self.punch, self.zero, self.truncate, self.map_elsewhere))()
+        self.opened, self.turn = mine, turn
+        self.reopen()
+
+    def map_elsewhere(self):
+        """A mapping needs an open of its own to be as others have left the file (C5)."""
+        direct, self.direct = self.direct, False
+        kept, self.opened = self.opened, os.open(self.paths[self.turn], os.O_RDWR)
+        self.map_write()
+        os.close(self.opened)
+        self.opened, self.direct = kept, direct
 
     def note(self, *what):
         self.steps.append(what)
@@ -199,11 +219,12 @@ class Exercise:
     def step(self):
         operation = self.chance.choices(
             (self.write, self.read, self.map_write, self.map_read, self.append, self.truncate, self.punch, self.zero, self.allocate,
-             self.copy, self.size, self.holes, self.sync, self.reopen), (8, 8, 3, 3, 2, 2, 2, 2, 1, 3, 2, 1, 1, 4))[0]
+             self.copy, self.size, self.holes, self.sync, self.reopen, self.elsewhere), (8, 8, 3, 3, 2, 2, 2, 2, 1, 3, 2, 1, 1, 4, 4))[0]
         operation()
 
     def end(self):
-        os.close(self.opened)
+        for fd in [self.opened] + self.kept:
+            os.close(fd)
         for path in self.paths:
             self.compare(0, read_file(path), bytes(self.model.bytes))
 
@@ -229,6 +250,92 @@ class RandomOperations(PosixTest):
                 raise AssertionError(f"seed {seed}, step {len(exercise.steps)}: {error}\nthe last steps:\n  {steps}") from error
             seed += 1
         print(f"{count} operations, last seed {seed - 1}", end=" ", flush=True)
+
+
+STRIPE = 4096
+STRIPES = 120
+
+
+class OneFileByMany(PosixTest):
+    """Processes on two mounts change one file at the same time, each the pages that are its own, and read them back all the while."""
+
+    def test_each_its_own_pages(self):
+        seed = int(os.environ.get("POSIX_SEED", time.time_ns() % 1000000))
+        seconds = float(os.environ.get("POSIX_SECONDS", 10)) / 2
+        os.truncate(write_file(self.path("f")), STRIPE * STRIPES)
+        children = [self.child() for _ in range(4)]
+        for i, child in enumerate(children):
+            child.start(change_own_pages, (self.path if i % 2 else self.at_other)("f"), i, len(children), seed + i, seconds)
+        wanted, count = bytearray(STRIPE * STRIPES), 0
+        for i, child in enumerate(children):
+            done, mine = child.result()
+            count += done
+            for page in range(i, STRIPES, len(children)):
+                wanted[page * STRIPE:(page + 1) * STRIPE] = mine[page]
+        for path in (self.path("f"), self.at_other("f")):
+            data = read_file(path)
+            wrong = [page for page in range(STRIPES) if data[page * STRIPE:(page + 1) * STRIPE] != wanted[page * STRIPE:(page + 1) * STRIPE]]
+            self.assertEqual((len(data), wrong), (STRIPE * STRIPES, []), f"seed {seed}, {path}")
+        print(f"{count} changes, seed {seed}", end=" ", flush=True)
+
+
+def change_own_pages(path, first, step, seed, seconds):
+    chance = random.Random(seed)
+    mine = {page: bytearray(STRIPE) for page in range(first, STRIPES, step)}
+    end, count = time.time() + seconds, 0
+    fd = os.open(path, os.O_RDWR)
+    while time.time() < end:
+        count += 1
+        page = chance.choice(list(mine))
+        offset, length = chance.randrange(STRIPE), chance.randrange(1, STRIPE)
+        length = min(length, STRIPE - offset)
+        data = chance.randbytes(length)
+        way = chance.choice(("write", "write", "direct", "map", "punch", "zero", "reopen"))
+        if way == "reopen":
+            os.close(fd)
+            fd = os.open(path, os.O_RDWR)
+            continue
+        if way in ("punch", "zero"):
+            fallocate(fd, (PUNCH_HOLE if way == "punch" else ZERO_RANGE) | KEEP_SIZE, page * STRIPE + offset, length)
+            data = bytes(length)
+        elif way == "map":
+            change_mapped(path, page * STRIPE, offset, data)
+        elif way == "direct":
+            mine[page][offset:offset + length] = data
+            write_page_directly(path, page * STRIPE, mine[page])
+        else:
+            os.pwrite(fd, data, page * STRIPE + offset)
+        mine[page][offset:offset + length] = data
+        check_own_page(path, page, chance.choice((fd, None)), mine[page], f"seed {seed}, change {count} ({way})")
+    os.close(fd)
+    return count, {page: bytes(data) for page, data in mine.items()}
+
+
+def change_mapped(path, page_at, offset, data):
+    fd = os.open(path, os.O_RDWR)
+    memory = mmap.mmap(fd, STRIPE, offset=page_at)
+    memory[offset:offset + len(data)] = data
+    memory.flush()
+    memory.close()
+    os.close(fd)
+
+
+def write_page_directly(path, page_at, data):
+    fd = os.open(path, os.O_RDWR | os.O_DIRECT)
+    memory = mmap.mmap(-1, STRIPE)
+    memory[:] = bytes(data)
+    os.pwritev(fd, [memory], page_at)
+    os.close(fd)
+
+
+def check_own_page(path, page, fd, wanted, what):
+    """Through the handle that stays open (this mount has made all changes of the page), or a new one."""
+    mine = os.open(path, os.O_RDONLY) if fd is None else fd
+    found = os.pread(mine, STRIPE, page * STRIPE)
+    if fd is None:
+        os.close(mine)
+    if found != wanted:
+        raise AssertionError(f"{what}: page {page} read through {'a new' if fd is None else 'the open'} handle differs")
 
 
 class ManyProcesses(PosixTest):

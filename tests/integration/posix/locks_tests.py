@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import random
 import signal
 import time
 
@@ -140,6 +141,51 @@ class Locks(PosixTest):
         for child in children:
             child.result()
         self.assertEqual(read_file(self.path("n")), b"200")
+
+
+class RandomLocks(PosixTest):
+    """As locktest: ranges are taken, joined, split and given up at random by processes on two mounts, against a table of who has what."""
+
+    OWNERS, BYTES = 4, 60
+
+    def test_against_a_model(self):
+        seed = int(os.environ.get("POSIX_SEED", time.time_ns() % 1000000))
+        chance = random.Random(seed)
+        write_file(self.path("f"))
+        owners = [self.child() for _ in range(self.OWNERS)]
+        paths = [(self.path if i % 2 else self.at_other)("f") for i in range(self.OWNERS)]
+        for owner, path in zip(owners, paths):
+            owner.call(keep_open, path)
+        table = [[fcntl.F_UNLCK] * self.BYTES for _ in owners]  # for each owner, of each byte
+        end, count = time.time() + float(os.environ.get("POSIX_SECONDS", 10)) / 5, 0
+        while time.time() < end:
+            count += 1
+            who, start = chance.randrange(self.OWNERS), chance.randrange(self.BYTES)
+            length = chance.choice((1, chance.randrange(1, self.BYTES - start + 1), self.BYTES - start))
+            kind = chance.choice((fcntl.F_RDLCK, fcntl.F_WRLCK, fcntl.F_UNLCK, fcntl.F_UNLCK))
+            may = all(compatible(kind, table[other][byte]) for other in range(self.OWNERS) if other != who
+                      for byte in range(start, start + length))
+            what = f"seed {seed}, step {count}: owner {who}, {kind} of {start}+{length}"
+            try:
+                owners[who].call(process_lock, paths[who], kind, start, length)
+                self.assertTrue(may, f"{what} was granted")
+                table[who][start:start + length] = [kind] * length
+            except OSError as error:
+                self.assertIn(error.errno, (errno.EAGAIN, errno.EACCES), what)
+                self.assertFalse(may, f"{what} was refused")
+            if chance.random() < 0.01:  # all at once
+                owners[who].call(close, paths[who])
+                owners[who].call(keep_open, paths[who])
+                table[who] = [fcntl.F_UNLCK] * self.BYTES
+        print(f"{count} locks, seed {seed}", end=" ", flush=True)
+
+
+def compatible(wanted, held):
+    return fcntl.F_UNLCK in (wanted, held) or wanted == held == fcntl.F_RDLCK
+
+
+def process_lock(path, kind, start, length):
+    fcntl.fcntl(held[path], fcntl.F_SETLK, lock_bytes(kind, start, length))
 
 
 def count_up(path, times):

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// A few seeds of each scenario, and of single kinds of faults. Many: tools/dev/sim.
+#include <gmock/gmock.h>
+
+#include "tests/sim/scenario.h"
+#include "tests/sim/sim_world.h"
+#include "tests/support/seeds.h"
+
+namespace polder {
+namespace {
+
+using testing::ElementsAreArray;
+using testing::IsEmpty;
+
+std::string print(const testing::TestParamInfo<std::string>& name) {
+  auto text = name.param;
+  std::erase(text, '-');
+  return text;
+}
+
+/// Whether it went well, and what happened was worth it.
+void expect_well(RunReport (*run)(const RunOptions&), const RunOptions& options) {
+  SCOPED_TRACE(fmt::format("seed {}", options.seed));
+  log_only_what_was_asked_for();
+  const auto report = run(options);
+  EXPECT_THAT(report.problems, IsEmpty()) << testing::PrintToString(report.last);
+  EXPECT_GE(report.acknowledged, 500u);
+  EXPECT_FALSE(report.faults.empty());
+}
+
+class ClusterScenario : public testing::TestWithParam<std::string> {};
+class GeorepScenario : public testing::TestWithParam<std::string> {};
+
+TEST(ClusterScenario, AllKindsOfFaults) {
+  for (auto seed : seeds(3, 200)) expect_well(run_cluster, {.seed = seed, .faults = {}});
+}
+
+TEST(GeorepScenario, AllKindsOfFaults) {
+  for (auto seed : seeds(3, 200)) expect_well(run_georep, {.seed = seed, .faults = {}});
+}
+
+TEST_P(GeorepScenario, OneKindOfFaults) {
+  for (auto seed : seeds(1, 20))
+    expect_well(run_georep, {.seed = seed, .faults = {.kinds = {GetParam()}, .only = {}}});
+}
+INSTANTIATE_TEST_SUITE_P(Of, GeorepScenario,
+                         testing::Values("look", "reset", "die", "fail-call", "power", "full"), print);
+
+std::vector<std::size_t> numbers(const RunReport& report) {
+  std::vector<std::size_t> list;
+  for (const auto& fault : report.faults) list.push_back(fault.number);
+  return list;
+}
+
+TEST(ScenarioRun, IsAFunctionOfItsSeed) {
+  for (const auto& scenario : scenarios()) {
+    const auto one = run(scenario, {}), again = run(scenario, {}),
+               other = run(scenario, {.seed = 2, .faults = {}});
+    EXPECT_EQ(one.hash, again.hash) << scenario.name;
+    EXPECT_EQ(one.events, again.events) << scenario.name;
+    EXPECT_NE(one.hash, other.hash) << scenario.name;
+  }
+}
+
+TEST(ScenarioRun, FaultsCanBeLeftOut) {
+  const auto all = run_cluster({});
+  ASSERT_GT(all.faults.size(), 4u);
+  const std::set<std::size_t> kept{all.faults[0].number, all.faults[2].number};
+  const auto some = run_cluster({.seed = 1, .faults = {.kinds = {}, .only = kept}});
+  EXPECT_THAT(numbers(some), ElementsAreArray(kept));
+  EXPECT_EQ(some.faults[0].when, all.faults[0].when);
+  EXPECT_EQ(some.faults[0].kind, all.faults[0].kind);
+}
+
+}  // namespace
+}  // namespace polder

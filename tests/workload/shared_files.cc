@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "tests/workload/shared_files.h"
+
+#include <fcntl.h>
+#include <fmt/ranges.h>
+
+#include "base/clock.h"
+#include "base/coro.h"
+
+namespace polder {
+namespace {
+
+constexpr std::size_t kHeldMax = 3;
+const OpContext kInside;
+
+std::string shared_name(std::string_view what) {
+  return std::string(kSharedPrefix) + std::string(what);
+}
+
+std::string line_of(std::size_t client, std::uint64_t number) {
+  return fmt::format("client {} line {} {:x<{}}\n", client, number, "", (client * 7 + number) % 60);
+}
+
+Task<Result<Gfid>> make_empty(FileOps& ops, const std::string& name) {
+  CO_TRY(auto opened, co_await ops.create(kInside, Gfid::root(), name, {.mode = 0600}, O_RDWR | O_TRUNC));
+  CO_TRY(co_await ops.release(kInside, opened.attr.gfid, opened.handle));
+  co_return opened.attr.gfid;
+}
+
+Task<Result<std::string>> read_all(FileOps& ops, Gfid gfid) {
+  CO_TRY(auto opened, co_await ops.open(kInside, gfid, O_RDONLY));
+  auto bytes = co_await ops.read(kInside, gfid, opened.handle, 0, 4 << 20);
+  CO_TRY(co_await ops.release(kInside, gfid, opened.handle));
+  if (!bytes) co_return bytes.error();
+  co_return std::string(bytes->text());
+}
+
+}  // namespace
+
+Task<Result<void>> SharedFiles::begin(FileOps& ops, std::size_t clients) {
+  CO_TRY(log_, co_await make_empty(ops, shared_name("log")));
+  CO_TRY(counter_, co_await make_empty(ops, shared_name("counter")));
+  lines_.assign(clients, {});
+  raised_ = perhaps_raised_ = 0;
+  holders_ = 0;
+  met_ = false;
+  problems_.clear();
+  co_return Result<void>();
+}
+
+FoundVolume SharedFiles::others(FoundVolume found) {
+  std::erase_if(found.names, [&](const auto& entry) {
+    const bool shared = entry.first.name.starts_with(kSharedPrefix);
+    if (shared) found.files.erase(entry.second);
+    return shared;
+  });
+  return found;
+}
+
+Task<Result<std::vector<std::string>>> SharedFiles::problems(FileOps& top, bool sessions_kept) {
+  auto found = problems_;
+  CO_TRY(const auto log, co_await read_all(top, log_));
+  std::ranges::move(wrong_lines(log), std::back_inserter(found));
+  CO_TRY(const auto counter, co_await read_all(top, counter_));
+  const auto value = std::strtoull(counter.c_str(), nullptr, 10);
+  if (sessions_kept && met_) found.emplace_back("two clients had the lock at one time");
+  if (sessions_kept && (value < raised_ || value > raised_ + perhaps_raised_))
+    found.push_back(fmt::format("the counter was raised {} times and shows \"{}\"", raised_, counter));
+  co_return found;
+}
+
+std::vector<std::string> SharedFiles::wrong_lines(const std::string& log) const {
+  std::vector<std::string> wrong;
+  std::vector<std::uint64_t> last(lines_.size());
+  std::vector<std::uint64_t> seen(lines_.size());
+  for (std::size_t at = 0; at < log.size();) {
+    std::size_t client = 0;
+    unsigned long long number = 0;
+    const bool reads = std::sscanf(log.c_str() + at, "client %zu line %llu ", &client, &number) == 2;
+    const auto expected = reads && client < lines_.size() ? line_of(client, number) : "";
+    if (expected.empty() || log.compare(at, expected.size(), expected) != 0) {
+      wrong.push_back(
+          fmt::format("the log has no line at byte {} of {}: {}", at, log.size(), log.substr(at, 40)));
+      return wrong;
+    }
+    if (number <= last[client] || number > lines_[client].tried)
+      wrong.push_back(
+          fmt::format("the log has line {} of client {} behind line {}", number, client, last[client]));
+    last[client] = number;
+    seen[client] += lines_[client].acknowledged.contains(number);
+    at += expected.size();
+  }
+  for (std::size_t client = 0; client < lines_.size(); ++client)
+    if (seen[client] != lines_[client].acknowledged.size())
+      wrong.push_back(fmt::format("the log has {} of {} lines of client {}", seen[client],
+                                  lines_[client].acknowledged.size(), client));
+  return wrong;
+}
+
+// --- the clients
+
+SharingClient::SharingClient(std::size_t number, std::uint64_t seed, Clients& all, SharedFiles& shared)
+    : number_(number), all_(all), shared_(shared), random_(seed) {}
+
+Task<void> SharingClient::act(FileOps& ops, Clock& clock, int steps) {
+  for (int i = 0; i < steps && !all_.stop; ++i) {
+    auto outcome = co_await one(ops, clock);
+    if (outcome) {
+      ++all_.acknowledged;
+      continue;
+    }
+    const auto& why = outcome.error();
+    if (all_.power_lost || (all_.disk_failed && why.is(EIO))) co_return;
+    if (!(all_.full && why.is(ENOSPC))) all_.unexpected.push_back("of shared files: " + why.message());
+  }
+}
+
+Task<void> SharingClient::close_all(FileOps& ops) {
+  for (const auto& file : held_) (void)co_await ops.release(ctx_, file.gfid, file.handle);
+  held_.clear();
+}
+
+Task<Result<void>> SharingClient::one(FileOps& ops, Clock& clock) {
+  switch (below(4)) {
+    case 0:
+      return append(ops);
+    case 1:
+      return raise(ops, clock);
+    case 2:
+      return remove_open(ops);
+    default:
+      return use_removed(ops);
+  }
+}
+
+Task<Result<void>> SharingClient::append(FileOps& ops) {
+  CO_TRY(auto opened, co_await ops.open(ctx_, shared_.log_, O_WRONLY | O_APPEND));
+  auto& lines = shared_.lines_[number_];
+  const auto number = ++lines.tried;
+  auto line = Buffer::copy_of(line_of(number_, number));
+  auto written = co_await ops.write(ctx_, shared_.log_, opened.handle, 0, line, true);
+  if (written) lines.acknowledged.insert(number);
+  CO_TRY(co_await ops.release(ctx_, shared_.log_, opened.handle));
+  if (!written) co_return written.error();
+  co_return Result<void>();
+}
+
+Task<Result<void>> SharingClient::raise(FileOps& ops, Clock& clock) {
+  FileLock lock{.type = FileLock::Type::kWrite, .owner = 1 + number_};
+  CO_TRY(co_await ops.set_lock(ctx_, shared_.counter_, lock, true));
+  shared_.met_ |= ++shared_.holders_ > 1;
+  auto raised = co_await raise_locked(ops, clock);
+  --shared_.holders_;
+  lock.type = FileLock::Type::kUnlock;
+  auto unlocked = co_await ops.set_lock(ctx_, shared_.counter_, lock, false);
+  co_return raised ? unlocked : raised;
+}
+
+Task<Result<void>> SharingClient::raise_locked(FileOps& ops, Clock& clock) {
+  CO_TRY(const auto before, co_await read_all(ops, shared_.counter_));
+  if (!co_await clock.sleep_for(std::chrono::milliseconds(below(20)))) co_return Error(ECANCELED);
+  const auto after = fmt::format("{:08}", std::strtoull(before.c_str(), nullptr, 10) + 1);
+  CO_TRY(auto opened, co_await ops.open(ctx_, shared_.counter_, O_WRONLY));
+  ++shared_.perhaps_raised_;
+  auto written = co_await ops.write(ctx_, shared_.counter_, opened.handle, 0, Buffer::copy_of(after), false);
+  if (written || !written.failed_with(EIO)) --shared_.perhaps_raised_;
+  if (written) ++shared_.raised_;
+  CO_TRY(co_await ops.release(ctx_, shared_.counter_, opened.handle));
+  if (!written) co_return written.error();
+  co_return Result<void>();
+}
+
+Task<Result<void>> SharingClient::remove_open(FileOps& ops) {
+  if (held_.size() >= kHeldMax) {
+    const auto oldest = held_.front();
+    held_.erase(held_.begin());
+    co_return co_await ops.release(ctx_, oldest.gfid, oldest.handle);
+  }
+  const auto name = shared_name(fmt::format("removed-{}-{}", number_, ++made_));
+  CO_TRY(auto opened, co_await ops.create(ctx_, Gfid::root(), name, {.mode = 0600}, O_RDWR | O_EXCL));
+  const auto content = fmt::format("{:a<{}}", random_(), 30 + below(9000));
+  auto written =
+      co_await ops.write(ctx_, opened.attr.gfid, opened.handle, 0, Buffer::copy_of(content), false);
+  auto removed = co_await ops.unlink(ctx_, Gfid::root(), name);
+  if (!written || !removed) {
+    CO_TRY(co_await ops.release(ctx_, opened.attr.gfid, opened.handle));
+    co_return written ? removed : written.error();
+  }
+  held_.push_back({opened.attr.gfid, opened.handle, content});
+  co_return Result<void>();
+}
+
+Task<Result<void>> SharingClient::use_removed(FileOps& ops) {
+  if (held_.empty()) co_return Result<void>();
+  const auto& file = held_[below(held_.size())];
+  CO_TRY(auto bytes, co_await ops.read(ctx_, file.gfid, file.handle, 0, 1 << 20));
+  if (bytes.text() != file.content && !all_.power_lost)
+    shared_.problems_.push_back(fmt::format("removed file {}, still open: {} bytes instead of {}, or others",
+                                            file.gfid.hex(), bytes.size(), file.content.size()));
+  co_return Result<void>();
+}
+
+}  // namespace polder
