@@ -28,6 +28,7 @@ void GeorepService::attach() {
 Task<void> GeorepService::stop() {
   co_await tasks_.stop();
   while (!running_.empty()) co_await end(running_.begin()->first);
+  while (!ending_.empty()) (void)co_await ended_.wait();
 }
 
 Task<void> GeorepService::volume_started(std::shared_ptr<RunningVolume> volume) {
@@ -47,6 +48,8 @@ Task<void> GeorepService::volume_stopping(std::shared_ptr<RunningVolume> volume)
     if (running->volume == volume->info.name) sessions.push_back(session);
   }
   for (const auto& session : sessions) co_await end(session);
+  // Also those that somebody else is ending: they use the volume's brick until then.
+  while (ending_.contains(volume->info.name)) (void)co_await ended_.wait();
 }
 
 Task<Result<void>> GeorepService::may_delete(const VolumeInfo& volume) {
@@ -137,9 +140,13 @@ Task<void> GeorepService::end(std::string session) {
   if (found == running_.end()) co_return;
   auto running = std::move(found->second);
   running_.erase(found);
+  const auto ending = ending_.insert(running->volume);
   if (running->primary) co_await running->primary->stop();
   if (running->secondary) co_await running->secondary->stop();
   co_await running->connections.stop();
+  running.reset();
+  ending_.erase(ending);
+  ended_.notify_all();
 }
 
 /// A primary's connection. Its certificate, issued at pairing, names the session.

@@ -5,6 +5,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "base/concurrency.h"
@@ -66,6 +67,8 @@ class GeorepService {
 
   const NodeContext node_;
   std::map<std::string, std::unique_ptr<Running>> running_;  // by session
+  std::multiset<std::string> ending_;                        // the volumes of sessions that are being ended
+  Event ended_;
   TaskGroup tasks_{"geo-replication service"};
 };
 
