@@ -43,6 +43,12 @@ std::string_view to_string(RecordKind kind) {
       return "tx-aborted";
     case RecordKind::kTxClosed:
       return "tx-closed";
+    case RecordKind::kListed:
+      return "listed";
+    case RecordKind::kFoundBegin:
+      return "found-begin";
+    case RecordKind::kFoundEnd:
+      return "found-end";
   }
   return "unknown";
 }

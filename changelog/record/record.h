@@ -41,6 +41,10 @@ enum class RecordKind : std::uint8_t {
   // About changes of several sets (TxPhase).
   kTxAborted = 38,  // tx: what was prepared here does not happen
   kTxClosed = 39,  // tx: of those that this set leads, all below this one are stable wherever they had a part
+  // What a start after a power loss has found and no record told of (core-volume/layers/ordering/found.cc).
+  kListed = 40,      // gfid: a directory that has, of all possible names, these (listed.h)
+  kFoundBegin = 41,  // what follows describes a part of the volume as it is, object by object …
+  kFoundEnd = 42,    // … and here everything is as the log says
 };
 
 /// A change that touches several sets. Its number is an HLC of the leading set: unique there, and rising.
@@ -86,6 +90,9 @@ struct ObjectState {
   std::string target;                         // symlinks
   std::map<std::string, std::string> xattrs;  // of a new object: inherited ACLs; of a scanned one: all
 };
+
+/// time_ns of a record that tells no time: directories and objects keep the times they have.
+inline constexpr std::uint64_t kNoTime_ns = 1;
 
 struct Record {
   // Identity. Filled by Journal::append; (lineage, set, term) are the segment's (JournalPosition).

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "core-volume/layer/record_rules.h"
 
+#include "changelog/record/listed.h"
 #include "core-volume/layer/posix_rules.h"
 
 namespace polder {
@@ -128,6 +129,10 @@ Result<void> check_body(const Record& record) {
       return check_xattr_record(record);
     case RecordKind::kRemoved:
       return check_entry_object(record.gfid);
+    case RecordKind::kListed: {
+      TRY(listed_of(record));
+      return {};
+    }
     case RecordKind::kMark:
     case RecordKind::kRestored:
     case RecordKind::kClosed:
@@ -135,13 +140,15 @@ Result<void> check_body(const Record& record) {
     case RecordKind::kMeta:
     case RecordKind::kTxAborted:
     case RecordKind::kTxClosed:
+    case RecordKind::kFoundBegin:
+    case RecordKind::kFoundEnd:
       return {};
   }
   return Error(EINVAL).with("unknown kind {}", static_cast<unsigned>(record.kind));
 }
 
 bool is_about_object(RecordKind kind) {
-  return kind < RecordKind::kMark || kind == RecordKind::kRemoved;
+  return kind < RecordKind::kMark || kind == RecordKind::kRemoved || kind == RecordKind::kListed;
 }
 
 }  // namespace

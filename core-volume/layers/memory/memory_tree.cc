@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "core-volume/layers/memory/memory_tree.h"
 
+#include <algorithm>
+
+#include "changelog/record/listed.h"
 #include "core-volume/layer/posix_rules.h"
 
 namespace polder {
@@ -55,7 +58,7 @@ void MemoryTree::apply(const Record& record) {
     case RecordKind::kLink:
       if (!find(record.gfid)) return touch_directory(record.name.parent, record.time_ns);
       set_name(record.name, record.gfid);
-      touch(record.gfid, record.time_ns);
+      stamp(record.gfid, record.time_ns);
       return touch_directory(record.name.parent, record.time_ns);
     case RecordKind::kUnlink:
       return unlink(record);
@@ -80,7 +83,11 @@ void MemoryTree::apply(const Record& record) {
     case RecordKind::kMeta:
     case RecordKind::kTxAborted:
     case RecordKind::kTxClosed:
+    case RecordKind::kFoundBegin:
+    case RecordKind::kFoundEnd:
       return;  // about the log, not the tree
+    case RecordKind::kListed:
+      return remove_unlisted(record);
   }
 }
 
@@ -108,8 +115,20 @@ void MemoryTree::create(const Record& record) {
 void MemoryTree::unlink(const Record& record) {
   clear_name(record.name, record.gfid);
   if (record.last_link) clear_all_names(record.gfid);
-  touch(record.gfid, record.time_ns);
+  stamp(record.gfid, record.time_ns);
   touch_directory(record.name.parent, record.time_ns);
+}
+
+void MemoryTree::remove_unlisted(const Record& record) {
+  const auto listed = listed_of(record);
+  const MemoryObject* directory = find(record.gfid);
+  if (!listed || !directory) return;
+  std::vector<std::pair<std::string, Gfid>> gone;
+  for (const auto& [key, gfid] : directory->entries)
+    if (listed->covers(key.second) && !std::ranges::binary_search(listed->names, key.second))
+      gone.emplace_back(key.second, gfid);
+  for (const auto& [name, gfid] : gone) clear_name({record.gfid, name}, gfid);
+  touch_directory(record.gfid, record.time_ns);
 }
 
 void MemoryTree::rename(const Record& record) {
@@ -118,8 +137,8 @@ void MemoryTree::rename(const Record& record) {
   if (record.exchange && find(record.displaced)) set_name(record.name, record.displaced);
   if (!record.exchange && record.last_link) clear_all_names(record.displaced);
   if (find(record.gfid)) set_name(record.to, record.gfid);
-  touch(record.gfid, record.time_ns);
-  touch(record.displaced, record.time_ns);
+  stamp(record.gfid, record.time_ns);
+  stamp(record.displaced, record.time_ns);
   touch_directory(record.name.parent, record.time_ns);
   touch_directory(record.to.parent, record.time_ns);
 }
@@ -148,7 +167,7 @@ void MemoryTree::xattr(const Record& record) {
   else
     object->xattrs.erase(record.key);
   object->attr.mode = (object->attr.mode & S_IFMT) | (record.state.mode & 07777);
-  touch(record.gfid, record.time_ns);
+  stamp(record.gfid, record.time_ns);
 }
 
 void MemoryTree::change_data(const Record& record) {
@@ -214,9 +233,14 @@ void MemoryTree::touch(Gfid gfid, std::uint64_t time_ns) {
   if (MemoryObject* object = find(gfid)) object->attr.ctime = time_from_ns(time_ns);
 }
 
+/// A name or an xattr has changed. As on a brick, the ctime never goes back by that.
+void MemoryTree::stamp(Gfid gfid, std::uint64_t time_ns) {
+  if (MemoryObject* object = find(gfid)) touch(gfid, std::max(time_to_ns(object->attr.ctime), time_ns));
+}
+
 void MemoryTree::touch_directory(Gfid gfid, std::uint64_t time_ns) {
   MemoryObject* object = find(gfid);
-  if (!object) return;
+  if (!object || time_ns == kNoTime_ns) return;
   object->attr.ctime = object->attr.mtime = time_from_ns(time_ns);
 }
 

@@ -57,8 +57,10 @@ class MemoryTree {
 
   void set_name(const EntryName& name, Gfid gfid);
   void clear_name(const EntryName& name, Gfid gfid);
+  void remove_unlisted(const Record& record);
   void clear_all_names(Gfid gfid);
   void touch(Gfid gfid, std::uint64_t time_ns);
+  void stamp(Gfid gfid, std::uint64_t time_ns);
   void touch_directory(Gfid gfid, std::uint64_t time_ns);
 
   std::unordered_map<Gfid, MemoryObject> objects_;

@@ -203,6 +203,7 @@ Result<bool> Store::is_nameless(const Gfid& gfid) {
 Result<void> Store::touch(const FdRef& dir, const Gfid& gfid, std::uint64_t time_ns) {
   if (!owns(gfid)) return {};  // names away from home: the directory's times are its own set's
   listings_.changed(gfid);
+  if (time_ns == kNoTime_ns) return {};
   timespec times[2] = {{0, UTIME_OMIT}, layout::to_timespec(directory_times_.newest(gfid, time_ns))};
   return disk_.set_times(dir->fd(), times);
 }

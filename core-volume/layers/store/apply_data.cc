@@ -66,7 +66,11 @@ Result<void> Store::apply(const Record& record, const ApplyHints& hints) {
     case RecordKind::kClosed:
     case RecordKind::kTxAborted:
     case RecordKind::kTxClosed:
+    case RecordKind::kFoundBegin:
+    case RecordKind::kFoundEnd:
       return {};  // about the log, not about the tree
+    case RecordKind::kListed:
+      return {};  // for followers: it was found here
   }
   return Error(EUCLEAN).with("record {} has unknown kind {}", record.index, static_cast<int>(record.kind));
 }

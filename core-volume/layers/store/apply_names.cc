@@ -249,9 +249,21 @@ Result<void> Store::moved(const Gfid& gfid, const EntryName& to, std::uint64_t t
   return stamp(*object, time_ns);
 }
 
+/// Folded again: a secondary may have made the object once more, from its spool.
+Result<bool> Store::is_made_after(const Record& record) {
+  auto lock = stripes_.shared(Stripes::object(record.gfid));
+  auto object = locate(record.gfid);
+  if (object.failed_with(ESTALE)) return false;
+  if (!object) return std::move(object).error();
+  TRY(const auto meta, meta_of(*object));
+  return bytes_are_newer(meta, record);
+}
+
 /// The object is gone, whatever names it had: of a rescan, so it may be slow.
 Result<void> Store::apply_removed(const Record& record) {
   const auto& gfid = record.gfid;
+  TRY(const bool made_again, is_made_after(record));
+  if (made_again) return {};
   auto parent = parent_of(gfid);
   if (parent) {
     TRY(auto dir, or_null(shared_directory(parent->parent)));

@@ -41,7 +41,10 @@ inline const std::string kCleanKey =
     "trusted.polder.clean";  // of .polder: closed in order, everything synced
 /// Of .polder: it lost power, and was not compared with the other sets since.
 inline const std::string kSuspectKey = "trusted.polder.suspect";
-inline const std::string kLossKey = "trusted.polder.loss";    // of .polder: boot id after its last power loss
+inline const std::string kLossKey = "trusted.polder.loss";  // of .polder: boot id after its last power loss
+/// Of .polder: the HLC up to which the log has every change; absent: all of it. Set by a start after a power
+/// loss, until it has logged what it found (ordering/found.cc).
+inline const std::string kUnloggedKey = "trusted.polder.unlogged";
 inline const std::string kBrickKey = "trusted.polder.brick";  // of the brick's root: the identity file's text
 
 /// What an inode does not say by itself.

@@ -58,6 +58,8 @@ struct ApplyHints {
 };
 
 class StoreScan;
+struct Changed;
+struct ListedName;
 struct ScanCursor;
 struct Survey;
 
@@ -182,6 +184,15 @@ class Store {
   /// survey.h. While nothing changes.
   Result<Survey> survey();
 
+  // changed.h. While nothing changes.
+  Result<Changed> changed_since(std::uint64_t since_ns);
+  Result<std::vector<ListedName>> names_since(const Gfid& directory, std::uint64_t since_ns);
+  /// A mark that outlives this process: the log tells of every change up to then only. note_unlogged() is
+  /// durable on return, all_logged() with the next sync.
+  Result<std::optional<std::uint64_t>> unlogged_since();
+  Result<void> note_unlogged(std::uint64_t since_ns);
+  Result<void> all_logged();
+
   /// scan.h. Flat iteration over all directories, then all other objects, in gfid order; not a snapshot: what
   /// is made or removed meanwhile may be seen or not.
   std::unique_ptr<StoreScan> scan(const ScanCursor& from);
@@ -257,7 +268,11 @@ class Store {
   Result<void> stamp(const Gfid& gfid, std::uint64_t time_ns);
   Result<void> stamp(const Object& object, std::uint64_t time_ns);
 
+  // changed.cc
+  Result<bool> has_changed(int dir, const std::string& name, std::uint64_t since_ns);
+
   // survey.cc
+  Result<void> each_index_directory(const std::function<Result<void>(int dir)>& visit);
   class InodeTable;
   Result<void> survey_index(InodeTable& inodes);
   Result<void> survey_directory(const Gfid& gfid, Survey& survey, InodeTable& inodes);
@@ -296,6 +311,7 @@ class Store {
   Result<void> remove_directory(const Gfid& gfid);
   Result<void> remove_index_link(const Gfid& gfid);
   Result<void> remove_all_names(const Gfid& gfid, ino_t inode);
+  Result<bool> is_made_after(const Record& record);
   static bool bytes_are_newer(const layout::Meta& meta, const Record& record);
   Result<void> change_extent(const FdRef& file, const Record& record);
   Result<void> zero_by_hand(const FdRef& file, const Record& record);

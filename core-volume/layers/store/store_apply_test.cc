@@ -54,6 +54,22 @@ TEST_P(StoreApplyTest, FoldingAnyTailAgainChangesNothing) {
   }
 }
 
+/// A secondary makes an object again, from its spool; the tail has its removal, too.
+TEST_P(StoreApplyTest, AnObjectThatWasMadeAgainOutlivesItsOldRemoval) {
+  auto store = new_store("made-again");
+  RecordMaker records;
+  auto file = records.create(Gfid::root(), "a", S_IFREG | 0644);
+  const auto removed = records.make(RecordKind::kRemoved, file.gfid);
+  auto again = records.make(RecordKind::kCreate, file.gfid);
+  again.name = file.name;
+  again.state = file.state;
+  auto large = records.write(file.gfid, 0, "bytes that are not in the log");
+  for (const auto& record : {file, removed, again, large}) must(store->apply(record));
+  large.data = {};
+  for (const auto& record : {file, removed, again, large}) must(store->apply(record));
+  EXPECT_EQ(must(store->read(file.gfid, 0, 100)).text(), "bytes that are not in the log");
+}
+
 TEST_P(StoreApplyTest, RemovedMeansGoneWhateverItsNames) {
   auto store = new_store("removed");
   RecordMaker records;

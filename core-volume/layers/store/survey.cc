@@ -60,19 +60,26 @@ Result<Survey> Store::survey() {
   return survey;
 }
 
-Result<void> Store::survey_index(InodeTable& inodes) {
+Result<void> Store::each_index_directory(const std::function<Result<void>(int dir)>& visit) {
   TRY(auto high, disk_.list(index_root_.fd()));
   for (const auto& above : high) {
     TRY(auto dir, disk_.open(index_root_.fd(), above.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
     TRY(auto low, disk_.list(dir.fd()));
     for (const auto& slot : low) {
       TRY(auto objects, disk_.open(dir.fd(), slot.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-      TRY(auto entries, disk_.list(objects.fd()));
-      for (const auto& entry : entries)
-        if (auto gfid = Gfid::parse(entry.name)) inodes.add(entry.inode, *gfid);
+      TRY(visit(objects.fd()));
     }
   }
   return {};
+}
+
+Result<void> Store::survey_index(InodeTable& inodes) {
+  return each_index_directory([&](int dir) -> Result<void> {
+    TRY(auto entries, disk_.list(dir));
+    for (const auto& entry : entries)
+      if (auto gfid = Gfid::parse(entry.name)) inodes.add(entry.inode, *gfid);
+    return {};
+  });
 }
 
 Result<void> Store::survey_directory(const Gfid& gfid, Survey& survey, InodeTable& inodes) {

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "core-volume/layers/store/changed.h"
+
+#include <algorithm>
+
+#include "core-volume/layer/posix_rules.h"
+#include "core-volume/layers/store/store.h"
+
+namespace polder {
+namespace {
+
+constexpr std::uint64_t kMargin_ns = 1'000'000'000;
+
+bool is_later(const timespec& time, std::uint64_t since_ns) {
+  return time.tv_sec >= 0 && time_to_ns(time) + kMargin_ns > since_ns;
+}
+
+}  // namespace
+
+bool Changed::contains(const Gfid& gfid) const {
+  auto at = std::ranges::lower_bound(objects, gfid, {}, &Object::gfid);
+  return at != objects.end() && at->gfid == gfid;
+}
+
+/// `name` in directory `dir`: an object of the index, or a directory.
+Result<bool> Store::has_changed(int dir, const std::string& name, std::uint64_t since_ns) {
+  TRY(const auto native, disk_.stat(dir, name));
+  if (is_later(native.st_ctim, since_ns)) return true;
+  TRY(const auto packed, disk_.get_xattr_at(dir, name, layout::kMetaKey));
+  TRY(const auto meta, layout::unpack_meta(packed));
+  return is_later(layout::effective_ctime(meta, native), since_ns);
+}
+
+Result<Changed> Store::changed_since(std::uint64_t since_ns) {
+  Changed changed;
+  const auto look = [&](int dir, const DirEntry& entry, bool directory) -> Result<void> {
+    auto gfid = Gfid::parse(entry.name);
+    if (!gfid) return {};
+    ++changed.looked_at;
+    TRY(const bool later, has_changed(dir, entry.name, since_ns).with("look at {}", entry.name));
+    if (later) changed.objects.push_back({*gfid, directory});
+    return {};
+  };
+  TRY(auto directories, disk_.list(dirs_.fd()));
+  for (const auto& entry : directories) {
+    TRY(look(dirs_.fd(), entry, true));
+  }
+  TRY(each_index_directory([&](int dir) -> Result<void> {
+    TRY(auto entries, disk_.list(dir));
+    for (const auto& entry : entries) {
+      TRY(look(dir, entry, false));
+    }
+    return {};
+  }));
+  std::ranges::sort(changed.objects);
+  return changed;
+}
+
+Result<std::vector<ListedName>> Store::names_since(const Gfid& directory, std::uint64_t since_ns) {
+  TRY(auto dir, shared_directory(directory));
+  TRY(auto entries, disk_.list(dir->fd()));
+  std::vector<ListedName> names;
+  for (const auto& listed : entries) {
+    TRY(auto entry, find_entry(dir->fd(), listed.name));
+    if (!entry) continue;
+    names.push_back({listed.name, entry->gfid, entry->type, is_later(entry->native.st_ctim, since_ns)});
+  }
+  return names;
+}
+
+Result<void> Store::note_unlogged(std::uint64_t since_ns) {
+  TRY(refuse_if_read_only());
+  TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kUnloggedKey, std::to_string(since_ns))
+          .with("note how far the log of brick {} reaches", path_));
+  TRY(auto state, disk_.open(root_.fd(), layout::kState, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  return durable(disk_.fsync(state.fd())).with("sync the marks of brick {}", path_);
+}
+
+Result<std::optional<std::uint64_t>> Store::unlogged_since() {
+  auto mark = disk_.get_xattr_at(root_.fd(), layout::kState, layout::kUnloggedKey);
+  if (mark.failed_with(ENODATA)) return std::optional<std::uint64_t>();
+  TRY(const auto text, std::move(mark));
+  return std::optional<std::uint64_t>(std::strtoull(text.c_str(), nullptr, 10));
+}
+
+Result<void> Store::all_logged() {
+  auto removed = disk_.remove_xattr_at(root_.fd(), layout::kState, layout::kUnloggedKey);
+  if (removed.failed_with(ENODATA)) return {};
+  return std::move(removed).with("note that the log of brick {} has everything", path_);
+}
+
+}  // namespace polder
