@@ -29,8 +29,9 @@ class BrickNode : public SimStack {
         seams{loop.clock(), *random,  many_disks ? static_cast<Disk&>(disks) : disk,
               transport,    *workers, hlc} {}
 
-  SimDisk disk;
-  SimDisks disks;
+  // The file system's times are the wall clock's.
+  SimDisk disk{&loop.clock()};
+  SimDisks disks{&loop.clock()};
   std::unique_ptr<Random> random;
   std::unique_ptr<Workers> workers = make_inline_workers();
   NoTransport transport;

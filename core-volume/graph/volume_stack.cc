@@ -148,6 +148,9 @@ bool VolumeStack::is_certain(const ReplacedName& replaced) const {
 
 /// False when there is no end to what is to be mended.
 Task<Result<bool>> VolumeStack::mend(const std::map<std::uint32_t, Store*>& stores) {
+  // A geo-replication secondary applies its spool again.
+  if (std::ranges::any_of(bricks_, [](auto& of) { return of.second->config().ordering.is_secondary; }))
+    co_return true;
   constexpr int kRounds = 8;  // a directory that was brought back may bring others
   const OpContext inside;
   bool whole = false;

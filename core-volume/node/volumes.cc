@@ -66,6 +66,7 @@ BrickConfig Volumes::brick_config(const VolumeInfo& info, const BrickSpec& spec)
   config.journal.retention_bytes = option_size(info.options, "changelog.retention-size");
   config.ordering.inline_data_bytes =
       static_cast<std::uint32_t>(option_size(info.options, "changelog.inline-data"));
+  config.ordering.is_secondary = info.role == "secondary";
   config.ordering.short_work_inline = option_bool(info.options, "brick.inline-operations");
   return config;
 }

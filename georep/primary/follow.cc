@@ -23,7 +23,8 @@ constexpr std::uint64_t kAhead_bytes = 32u << 20;
 /// About the log, or about this site: not for others.
 bool stays_here(RecordKind kind) {
   return kind == RecordKind::kMark || kind == RecordKind::kClosed || kind == RecordKind::kApplied ||
-         kind == RecordKind::kMeta || kind == RecordKind::kTxAborted || kind == RecordKind::kTxClosed;
+         kind == RecordKind::kMeta || kind == RecordKind::kTxAborted || kind == RecordKind::kTxClosed ||
+         kind == RecordKind::kFoundBegin || kind == RecordKind::kFoundEnd;
 }
 
 void append(CutPlan& plan, std::vector<Record> records, std::uint64_t index) {
@@ -187,15 +188,25 @@ Task<Result<bool>> PrimarySession::Impl::ship_next_cut() {
   const auto first_hlc = records.front().hlc;
   const auto last = records.back().index;
   const auto last_hlc = records.back().hlc;
+  auto state = shipped_;
+  note_found(records, state);
   CO_TRY(auto plan, co_await plan_next(std::move(records)));
   plan.upto_index = last;
-  auto state = shipped_;
   state.clear_positions();
   set_position(state.add_positions(), brick_.journal.position(last), last_hlc);
   CO_TRY(co_await send_cut(plan, std::move(state), false, first_hlc));
   ahead_.erase(ahead_.begin(), ahead_.begin() + static_cast<std::ptrdiff_t>(size));
   waiting_since_ = ahead_.empty() ? Hlc{} : ahead_.front().hlc;
   co_return true;
+}
+
+/// Between the two records that enclose what a start after a power loss has found, the secondary is at no
+/// point in time of this volume.
+void PrimarySession::Impl::note_found(const std::vector<Record>& records, AppliedState& state) {
+  for (const auto& record : records) {
+    if (record.kind == RecordKind::kFoundBegin) state.set_exact_from_index(UINT64_MAX);
+    if (record.kind == RecordKind::kFoundEnd) state.set_exact_from_index(record.index);
+  }
 }
 
 /// A `restored` record is a cut of its own.

@@ -166,6 +166,8 @@ std::map<Gfid, Gfid> find_renamed_over(std::span<const Record> records) {
   std::map<Gfid, Gfid> renamed_over;
   for (const auto& record : records) {
     if (is_regular_create(record)) created.insert(record.gfid);
+    const bool found = is_regular_create(record) && record.name.name.empty();
+    if (found) renamed_over.emplace(record.gfid, record.gfid);
     const bool displaces =
         record.kind == RecordKind::kRename && !record.exchange && !record.displaced.is_nil();
     if (displaces && created.contains(record.gfid)) renamed_over.emplace(record.gfid, record.displaced);

@@ -65,7 +65,9 @@ struct PlanLimits {
 CutPlan plan_cut(std::vector<Record> records, const std::map<Gfid, Gfid>& renamed_over,
                  const PlanLimits& limits = {});
 
-/// New file → the file its rename displaced, for files created in `records`.
+/// New file → the file that is the basis of its delta: the one that its rename displaced, for files created
+/// in `records`; itself, for a file that a start after a power loss has found (kFoundBegin): the secondary
+/// has most of it.
 std::map<Gfid, Gfid> find_renamed_over(std::span<const Record> records);
 
 /// How many of `records` go into the next cut: all, or those before the kCreate of a file with bulk data for

@@ -23,6 +23,7 @@ struct Log {
     record.kind = kind;
     record.gfid = gfid(object);
     record.state.mode = S_IFREG | 0644;
+    if (kind == RecordKind::kCreate) record.name = {Gfid::root(), "name"};
     return records.emplace_back(std::move(record));
   }
   void write(std::uint8_t object, std::uint64_t offset, std::uint64_t length) {
@@ -146,6 +147,17 @@ TEST(PlanTest, TheRenameMayLieBehindTheCut) {
   auto renamed_over = find_renamed_over(log.records);
   log.records.pop_back();
   EXPECT_EQ(describe(plan_cut(log.records, renamed_over)), "records 1; delta 2 on 1 at 2; ");
+}
+
+/// What a start after a power loss says of a file: a create without a name, and all its bytes.
+TEST(PlanTest, AFileThatAStartHasFoundIsADeltaOnItself) {
+  Log log;
+  log.add(RecordKind::kFoundBegin, 0);
+  log.add(RecordKind::kCreate, 1).name = {};
+  log.add(RecordKind::kTruncate, 1);
+  log.write(1, 0, 500'000);
+  log.add(RecordKind::kSetattr, 1);
+  EXPECT_EQ(describe(log.plan()), "records 1 2 3; delta 1 on 1 at 4; records 5; ");
 }
 
 TEST(PlanTest, PlanningTwiceGivesTheSame) {

@@ -7,9 +7,6 @@ namespace polder::georep {
 
 namespace {
 
-// Of names, which give their parent and their object no time: finish_object() does.
-constexpr std::uint64_t kNoTime_ns = 1;
-
 Result<std::vector<Record>> records_of_object(Store& store, const Gfid& gfid, bool begin) {
   std::vector<Record> records;
   auto found = store.attr(gfid);
@@ -54,6 +51,8 @@ void Touched::add(const Record& record) {
     case RecordKind::kMeta:
     case RecordKind::kTxAborted:
     case RecordKind::kTxClosed:
+    case RecordKind::kFoundBegin:
+    case RecordKind::kFoundEnd:
       return;
     default:
       break;
@@ -104,9 +103,7 @@ Result<std::vector<Record>> removed_if_gone(Store& store, const Gfid& gfid) {
   Record record;
   record.kind = RecordKind::kRemoved;
   record.gfid = gfid;
-  // Where it had a name, the parent is finished afterwards. "Now" would be later than the changes that follow
-  // in the log, and they could not set the parent's time any more.
-  record.time_ns = 1;
+  record.time_ns = kNoTime_ns;  // where it had a name, the parent is finished afterwards
   records.push_back(std::move(record));
   return records;
 }

@@ -142,6 +142,7 @@ Result<void> PrimarySession::Impl::adopt(const Welcome& welcome) {
         "shipped; make a new session to an empty volume",
         index_of(welcome.spooled()), brick_.journal.stable_index());
   }
+  ++heard_;
   shipped_ = welcome.spooled();
   applied_ = {welcome.applied().cut(), index_of(welcome.applied()), {}};
   if (welcome.applied().positions_size() > 0) applied_.hlc = {welcome.applied().positions(0).hlc()};
@@ -171,6 +172,8 @@ void PrimarySession::Impl::keep_in_flight(std::uint64_t applied, std::uint64_t l
 
 /// Retention keeps what the secondary has not applied. Before the first scan: what will have to be followed.
 Task<Result<void>> PrimarySession::Impl::set_cursor(std::uint64_t index) {
+  // The secondary applies its spool again after a power loss: the cursor stays where it is.
+  if (shipped_.scan_id() != 0 && index == 0) co_return Result<void>();
   const auto keep = shipped_.scan_id() == 0 ? brick_.journal.stable_index() : index;
   co_return co_await on_worker(seams_.workers, [&] { return brick_.journal.set_cursor(cursor_name_, keep); });
 }
@@ -219,6 +222,7 @@ Task<Result<void>> PrimarySession::Impl::read_answers() {
 }
 
 void PrimarySession::Impl::take_progress(const Progress& progress) {
+  ++heard_;
   applied_.cut = progress.applied_cut();
   if (progress.has_applied()) {
     applied_.index = progress.applied().index();
@@ -230,9 +234,14 @@ void PrimarySession::Impl::take_progress(const Progress& progress) {
 }
 
 Task<void> PrimarySession::Impl::ping() {
+  while (co_await seams_.clock.sleep_for(kPingInterval)) send_ping();
+}
+
+void PrimarySession::Impl::send_ping() {
+  if (!transfer_) return;
   StreamMessage message;
   message.mutable_ping();
-  while (co_await seams_.clock.sleep_for(kPingInterval)) stream_->send(message);
+  stream_->send(message);
 }
 
 // --- the public face
@@ -285,7 +294,11 @@ Task<Result<std::uint64_t>> PrimarySession::checkpoint() {
   CO_TRY(impl.check_running());
   CO_TRY(co_await on_worker(impl.seams_.workers, [&] { return impl.brick_.journal.sync(); }));
   const auto target = impl.brick_.journal.stable_index();
-  while (impl.applied_.index < target || !impl.shipped_.scan_done()) {
+  // What was heard before may not be true any more: the secondary may have lost power, and apply its spool
+  // again.
+  const auto heard = impl.heard_;
+  impl.send_ping();
+  while (impl.heard_ == heard || impl.applied_.index < target || !impl.shipped_.scan_done()) {
     CO_TRY(impl.check_running());
     CO_TRY(co_await impl.progress_.wait());
   }

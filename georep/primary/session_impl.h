@@ -25,6 +25,7 @@ struct PrimarySession::Impl {
   Task<Result<void>> greet();
   Task<Result<void>> read_answers();
   Task<void> ping();
+  void send_ping();
   Task<void> read_answers_until_end();
   Result<void> adopt(const Welcome& welcome);
   PrimaryStatus::State state_of_progress() const;
@@ -39,6 +40,7 @@ struct PrimarySession::Impl {
   Task<Result<void>> begin_scan();
   Task<Result<void>> ship_log();
   Task<Result<bool>> ship_next_cut();  // false: nothing to ship now
+  static void note_found(const std::vector<Record>& records, AppliedState& state);
   std::size_t size_of_next_cut() const;
   Task<Result<CutPlan>> plan_next(std::vector<Record> records);
   Task<Result<CutPlan>> plan_restored(const Record& restored);
@@ -97,6 +99,7 @@ struct PrimarySession::Impl {
     std::uint64_t index = 0;
     Hlc hlc{};
   } applied_;
+  std::uint64_t heard_ = 0;  // how often the secondary has said what is applied
   struct InFlight {
     std::uint64_t bytes = 0;
     Hlc first_hlc{};  // of the oldest change in it

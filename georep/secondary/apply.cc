@@ -7,6 +7,7 @@
 #include "core-volume/layer/record_rules.h"
 #include "georep/protocol/record_block.h"
 #include "georep/protocol/stream.h"
+#include "georep/secondary/unlisted.h"
 #include "proto/georep.pb.h"
 
 namespace polder::georep {
@@ -117,6 +118,17 @@ Task<Result<void>> apply_rebuilt(Seams& seams, const Spool& spool, std::uint64_t
   }
 }
 
+/// What this volume has and the directory on the primary has not goes, all that is below it included.
+Task<Result<void>> remove_unlisted(Seams& seams, Store& store, const Record& listed, Batch& batch) {
+  CO_TRY(co_await batch.flush());  // names that objects have elsewhere come before
+  CO_TRY(auto removals, co_await on_worker(seams.workers, [&] { return unlisted(store, listed); }));
+  for (auto& record : removals) {
+    CO_TRY(co_await batch.add(std::move(record)));
+  }
+  // The next record may be the next part of the same directory.
+  co_return co_await batch.flush();
+}
+
 Record applied_record(const std::string& session, const AppliedState& state) {
   Record record;
   record.kind = RecordKind::kApplied;
@@ -151,7 +163,7 @@ Result<std::vector<Record>> records_of_frame(const SpoolFrame& frame) {
 }
 
 Task<Result<std::string>> apply_cut(Seams& seams, Spool& spool, std::uint64_t cut, const std::string& session,
-                                    FileOps& volume) {
+                                    FileOps& volume, Store& store) {
   CO_TRY(auto reader, co_await on_worker(seams.workers, [&] { return spool.read(cut); }));
   Batch batch(volume);
   while (true) {
@@ -166,7 +178,11 @@ Task<Result<std::string>> apply_cut(Seams& seams, Spool& spool, std::uint64_t cu
     }
     CO_TRY(auto records, records_of_frame(*frame));
     for (auto& record : records) {
-      CO_TRY(co_await batch.add(std::move(record)));
+      if (record.kind == RecordKind::kListed) {
+        CO_TRY(co_await remove_unlisted(seams, store, record, batch));
+      } else {
+        CO_TRY(co_await batch.add(std::move(record)));
+      }
     }
     crash_point("georep/within-apply");
     if (!message.has_cut_end()) continue;

@@ -7,13 +7,14 @@
 #include "base/seams.h"
 #include "base/task.h"
 #include "core-volume/layer/file_ops.h"
+#include "core-volume/layers/store/store.h"
 #include "georep/secondary/spool.h"
 
 namespace polder::georep {
 
-/// What the cut ended with: the value of its kApplied record.
+/// What the cut ended with: the value of its kApplied record. `volume` is over `store`.
 Task<Result<std::string>> apply_cut(Seams& seams, Spool& spool, std::uint64_t cut, const std::string& session,
-                                    FileOps& volume);
+                                    FileOps& volume, Store& store);
 
 /// The records that a frame stands for; none for frames that only mark. EPROTO or EUCLEAN name what is wrong.
 /// Pure but for rebuilt files, which are read through `spool`. Exposed for tests and for fuzzing.

@@ -69,6 +69,7 @@ Task<Result<void>> SecondarySession::Impl::find_first_cut() {
   }
   if (!cuts.empty() && cuts.front() <= applied_.cut()) {
     applied_.set_cut(cuts.front() - 1);
+    applied_.clear_positions();  // whoever waits for a position must not take this for having reached it
     co_return Result<void>();
   }
   if (spool_->same_boot()) co_return Result<void>();
@@ -112,7 +113,7 @@ Task<Result<bool>> SecondarySession::Impl::apply_or_sync() {
 
 Task<Result<void>> SecondarySession::Impl::apply_next(std::uint64_t cut) {
   CO_TRY(auto guard, co_await spool_lock_.lock({{"apply", KeyLocks::Mode::kExclusive}}));
-  CO_TRY(auto state, co_await apply_cut(seams_, *spool_, cut, config_.session, volume_));
+  CO_TRY(auto state, co_await apply_cut(seams_, *spool_, cut, config_.session, volume_, store_));
   CO_TRY(applied_, parse_state(state));
   // Keeping a few applied cuts until the next sync costs little; a sync per cut would cost much.
   constexpr std::uint64_t kCutsPerSync = 64;

@@ -110,8 +110,7 @@ class SecondaryScenario final : public SitesScenario {
       world_.loop.run_for(40s);  // the daemon looks after its bricks
       restart_if_told_to();
     }
-    // Times of a directory may be ahead of the log after a power loss (docs/progress.md): then only the end.
-    if (!fault.ends_power()) expect_a_moment();
+    expect_a_moment();
     expect_same_in_the_end();
   }
 
@@ -174,8 +173,7 @@ TEST(FailNthSites, ThePrimaryGoesOn) {
                 {.kinds = {FaultKind::kError, FaultKind::kNoRoom, FaultKind::kDeath}, .every = 97});
 }
 
-/// Not yet (docs/progress.md): what the file system has kept and the log has lost never comes to west.
-TEST(FailNthSites, DISABLED_ThePrimaryLosesPower) {
+TEST(FailNthSites, ThePrimaryLosesPower) {
   log_only_what_was_asked_for();
   for_each_call("the primary loses power", [] { return std::make_unique<PrimaryScenario>(); },
                 {.kinds = {FaultKind::kPowerLoss}, .every = 7});

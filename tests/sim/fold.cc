@@ -14,7 +14,8 @@ namespace {
 
 /// About the log, or about the site: no part of the content.
 bool is_content(const Record& record) {
-  return record.is_history() && (record.kind < RecordKind::kMark || record.kind == RecordKind::kRemoved);
+  return record.is_history() && (record.kind < RecordKind::kMark || record.kind == RecordKind::kRemoved ||
+                                 record.kind == RecordKind::kListed);
 }
 
 void read_content(Journal& log, std::uint64_t last, std::vector<Record>& records) {

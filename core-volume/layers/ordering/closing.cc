@@ -15,7 +15,6 @@
 namespace polder {
 namespace {
 
-const std::string kCursor = "transactions";
 constexpr nanoseconds kCloseInterval = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -104,7 +103,8 @@ Task<Result<void>> OrderingLayer::move_transaction_cursor() {
   if (!placement_ || (placement_->is_single() && transaction_cursor_ == 0)) co_return Result<void>();
   auto position = std::min(transactions_.oldest_index() - 1, journal_.stable_index());
   if (position == transaction_cursor_) co_return Result<void>();
-  CO_TRY(co_await on_worker(seams_.workers, [&] { return journal_.set_cursor(kCursor, position); }));
+  CO_TRY(
+      co_await on_worker(seams_.workers, [&] { return journal_.set_cursor(kTransactionsCursor, position); }));
   transaction_cursor_ = position;
   co_return Result<void>();
 }
@@ -113,7 +113,7 @@ Task<Result<void>> OrderingLayer::move_transaction_cursor() {
 Result<void> OrderingLayer::load_transactions() {
   if (!placement_) return {};
   TRY(auto cursors, journal_.cursors());
-  auto cursor = std::ranges::find(cursors, kCursor, &Cursor::name);
+  auto cursor = std::ranges::find(cursors, kTransactionsCursor, &Cursor::name);
   if (cursor != cursors.end()) transaction_cursor_ = cursor->index;
   if (placement_->is_single() && cursor == cursors.end()) return {};
   const auto first = std::max(journal_.first_index(), transaction_cursor_ + 1);

@@ -89,27 +89,6 @@ Result<void> OrderingLayer::apply_appended(const Record& record, const ApplyHint
   return {};
 }
 
-namespace {
-
-/// A change that recovery lets win over logged bytes that came before it: see data_sync.h. Of an empty file
-/// there are none.
-bool is_unlogged(const Record& record) {
-  switch (record.kind) {
-    case RecordKind::kWrite:
-      return record.data.empty() && record.length != 0;
-    case RecordKind::kTruncate:
-      return record.length != 0;
-    case RecordKind::kFallocate:
-    case RecordKind::kPunch:
-    case RecordKind::kZero:
-      return true;
-    default:
-      return false;
-  }
-}
-
-}  // namespace
-
 Result<void> OrderingLayer::sync_before_unlogged(const Gfid& gfid) {
   const auto plan = data_sync_.begin_unlogged(gfid);
   if (!plan.file) return {};

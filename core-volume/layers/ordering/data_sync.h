@@ -24,8 +24,25 @@
 #include <unordered_map>
 
 #include "base/gfid.h"
+#include "changelog/record/record.h"
 
 namespace polder {
+
+/// "Unlogged" as above. Of an empty file there are no bytes that came before.
+inline bool is_unlogged(const Record& record) {
+  switch (record.kind) {
+    case RecordKind::kWrite:
+      return record.data.empty() && record.length != 0;
+    case RecordKind::kTruncate:
+      return record.length != 0;
+    case RecordKind::kFallocate:
+    case RecordKind::kPunch:
+    case RecordKind::kZero:
+      return true;
+    default:
+      return false;
+  }
+}
 
 class DataSync {
  public:

@@ -9,6 +9,9 @@
 // another
 //   object there, and that one has a second name, then a change which no log knows had moved it on: it goes
 //   from here. If it has none, the object that lost its name gets one that says what it is.
+//
+// Not on a geo-replication secondary: every change that its log has lost is in the spool, and is applied
+// again. A name given here would be one too many.
 #include <algorithm>
 
 #include "base/log.h"

@@ -49,8 +49,14 @@ struct OrderingOptions {
   /// From this size of a directory on, `distribute.spread auto` puts its new files anywhere: as the brick's
   /// file system counts, some 16,000 names.
   std::uint64_t large_directory_bytes = 512 << 10;
+  /// The volume is a geo-replication secondary: what a power loss takes of names and objects comes again from
+  /// its spool, and nothing is mended before.
+  bool is_secondary = false;
   bool short_work_inline = false;  // base/short_work.h: off, every operation goes to the workers
 };
+
+/// Of the journal: keeps it for the transactions that are not closed.
+inline const std::string kTransactionsCursor = "transactions";
 
 class OrderingLayer final : public FileOps, public InvalidationSource, public SetPeer {
  public:
@@ -358,6 +364,11 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<bool> has_lost_name(const Record& decided);
 
   class Recovery;  // recovery.h
+  class Found;     // found.h
+  class StartLog;  // start_log.h
+  struct Extent {
+    std::uint64_t begin = 0, end = 0;
+  };
   Result<void> recover();
 
   // Background (background.cc).

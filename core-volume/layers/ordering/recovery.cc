@@ -10,8 +10,8 @@
 // bytes did not travel in the log may have survived. A failed sync counts as a power loss
 // (base/page_cache.h), but the page cache may still have everything: what it shows is written once more.
 //
-// The file system may also be ahead of the log: see mend_names.cc. And of some bytes nobody knows:
-// doubtful.cc.
+// The file system may also be ahead of the log: what that means for names says mend_names.cc, and for who
+// follows the log found.h. And of some bytes nobody knows: doubtful.cc.
 //
 // Then the retry table is made from the log's tail.
 #include <algorithm>
@@ -20,6 +20,7 @@
 
 #include "base/hlc.h"
 #include "base/log.h"
+#include "core-volume/layers/ordering/found.h"
 #include "core-volume/layers/ordering/recovery.h"
 
 namespace polder {
@@ -35,7 +36,7 @@ bool lost_bytes(const Record& record) {
 /// The parts of a write's extent over which no later opaque write can be, in order. Exactly these, to the
 /// byte: of two logged writes that overlap, the older one must not be left standing where the newer one is
 /// left out.
-std::vector<OrderingLayer::Recovery::Extent> OrderingLayer::Recovery::uncovered(const Record& record) const {
+std::vector<OrderingLayer::Extent> OrderingLayer::Recovery::uncovered(const Record& record) const {
   std::vector<Extent> parts{{record.offset, record.offset + record.length}};
   auto of_object = opaque_writes_.find(record.gfid);
   if (of_object == opaque_writes_.end()) return parts;
@@ -59,9 +60,16 @@ Result<void> OrderingLayer::recover() {
 }
 
 Result<void> OrderingLayer::Recovery::run() {
+  Found found(layer_);
+  // What a restored brick has its log does not say anyhow: a record that follows tells so.
+  TRY(const bool restored, store_.is_restored());
+  if (!restored) {
+    TRY(found.look());
+  }
   TRY(auto records, journal_.unapplied());
   for (const auto& record : records) {
     unapplied_.insert(record.index);
+    note_bytes(record);
     if (!lost_bytes(record)) continue;
     bytes_lost_.insert(record.index);
     opaque_writes_[record.gfid].push_back(record);
@@ -71,11 +79,19 @@ Result<void> OrderingLayer::Recovery::run() {
     auto redone = redo_from(records.front().index);
     store_.note_lost_names(nullptr);
     TRY(std::move(redone));
-    TRY(mend_names());
-    TRY(log_doubtful());
+    if (!layer_.options_.is_secondary) {
+      TRY(mend_names());
+    }
+    if (!found.looked() && !restored) {
+      TRY(log_doubtful());
+    }
     log::info("brick {}: redid {} records, {} to {}{}", store_.path(), records.size(), records.front().index,
               records.back().index, same_boot_ ? "" : ", after another boot");
   }
+  // Bytes may be those of a later write whose record is lost: the file system writes pages when it likes, and
+  // what the inode says later.
+  for (const auto& [gfid, bytes] : bytes_) found.add_file(gfid);
+  TRY(found.log());
   if (store_.cache_may_lie()) {
     TRY(write_again());
   }
@@ -164,7 +180,8 @@ Result<void> OrderingLayer::Recovery::load_retries() {
     TRY(auto record, reader->next());
     if (!record) return {};
     layer_.seams_.hlc.observe_own(record->hlc);
-    layer_.seams_.hlc.observe_own({record->time_ns});
+    // Perhaps of another clock, or a time that somebody has chosen (start_log.h): not if it is far ahead.
+    (void)layer_.seams_.hlc.observe({record->time_ns});
     if (!bytes_lost_.contains(record->index) && record->is_history()) layer_.retries_.note(*record);
   }
 }

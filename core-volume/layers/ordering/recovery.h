@@ -20,8 +20,10 @@ class OrderingLayer::Recovery {
   Result<void> run();
 
  private:
-  struct Extent {
-    std::uint64_t begin = 0, end = 0;
+  /// What the records say of an object's bytes: which, and whether recovery may leave some of them out.
+  struct Bytes {
+    std::vector<Extent> changed;
+    bool unlogged = false;
   };
   struct Shown {
     Gfid before, after;  // nil: nothing
@@ -54,9 +56,9 @@ class OrderingLayer::Recovery {
   Result<void> name_again(const FileAttr& object, const EntryName& name);
 
   // Bytes that may be lost (doubtful.cc).
+  void note_bytes(const Record& record);
   Result<void> log_doubtful();
-  Result<void> log_doubtful_file(const Gfid& gfid, const std::vector<Record>& writes);
-  Result<void> commit_of_start(Record& record);
+  Result<void> log_doubtful_file(StartLog& log, const Gfid& gfid, const std::vector<Extent>& changed);
 
   OrderingLayer& layer_;
   Store& store_;
@@ -65,6 +67,7 @@ class OrderingLayer::Recovery {
   std::set<std::uint64_t> unapplied_;
   std::set<std::uint64_t> bytes_lost_;                 // writes that did not happen, or not as a whole
   std::map<Gfid, std::vector<Record>> opaque_writes_;  // those of bytes_lost_, by object
+  std::map<Gfid, Bytes> bytes_;
   // Of another boot.
   std::map<EntryName, Shown> names_;  // what the file system showed, and what the records say
   Store::LostNames lost_;             // what the redo took away

@@ -83,6 +83,13 @@ Result<std::optional<std::uint64_t>> Store::unlogged_since() {
   return std::optional<std::uint64_t>(std::strtoull(text.c_str(), nullptr, 10));
 }
 
+Result<bool> Store::is_restored() {
+  auto marker = disk_.stat(root_.fd(), layout::kRestored);
+  if (marker.failed_with(ENOENT)) return false;
+  if (!marker) return std::move(marker).error();
+  return true;
+}
+
 Result<void> Store::all_logged() {
   auto removed = disk_.remove_xattr_at(root_.fd(), layout::kState, layout::kUnloggedKey);
   if (removed.failed_with(ENODATA)) return {};

@@ -192,6 +192,8 @@ class Store {
   Result<std::optional<std::uint64_t>> unlogged_since();
   Result<void> note_unlogged(std::uint64_t since_ns);
   Result<void> all_logged();
+  /// It is a snapshot that has become the brick, and has not started since (graph/restore_marker.h).
+  Result<bool> is_restored();
 
   /// scan.h. Flat iteration over all directories, then all other objects, in gfid order; not a snapshot: what
   /// is made or removed meanwhile may be seen or not.
