@@ -66,12 +66,26 @@ class ClusterRun {
     if (report_.problems.empty()) begin_again(found);
   }
 
+  /// What a full disk could not take is done soon after there is room.
+  bool all_done() {
+    return std::ranges::all_of(world_.site.stack().bricks(), [](const auto& brick) {
+      const auto& log = brick.second->journal();
+      return log.applied_index() == log.appended_index();
+    });
+  }
+
   /// What was left open ends.
   void settle() {
+    for (int tries = 0; all_.full && !all_done() && tries < 60; ++tries) world_.loop.run_for(1s);
     for (std::size_t i = 0; i < clients_.size(); ++i) {
-      auto resolved = world_.loop.run_until_done(clients_[i]->resolve(world_.mounts[i]->ops()));
+      auto& ops = world_.mounts[i]->ops();
+      auto resolved = world_.loop.run_until_done(clients_[i]->resolve(ops));
+      for (int tries = 0; all_.full && !resolved && is_late(resolved.error()) && tries < 60; ++tries) {
+        world_.loop.run_for(1s);
+        resolved = world_.loop.run_until_done(clients_[i]->resolve(ops));
+      }
       if (!resolved) report_.found({"resolve: " + resolved.error().message()});
-      world_.loop.run_until_done(sharers_[i]->close_all(world_.mounts[i]->ops()));
+      world_.loop.run_until_done(sharers_[i]->close_all(ops));
     }
   }
 

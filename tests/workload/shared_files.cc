@@ -111,7 +111,8 @@ Task<void> SharingClient::act(FileOps& ops, Clock& clock, int steps) {
     }
     const auto& why = outcome.error();
     if (all_.power_lost || (all_.disk_failed && why.is(EIO))) co_return;
-    if (!(all_.full && why.is(ENOSPC))) all_.unexpected.push_back("of shared files: " + why.message());
+    if (!(all_.full && (why.is(ENOSPC) || is_late(why))))
+      all_.unexpected.push_back("of shared files: " + why.message());
   }
 }
 
@@ -163,7 +164,7 @@ Task<Result<void>> SharingClient::raise_locked(FileOps& ops, Clock& clock) {
   CO_TRY(auto opened, co_await ops.open(ctx_, shared_.counter_, O_WRONLY));
   ++shared_.perhaps_raised_;
   auto written = co_await ops.write(ctx_, shared_.counter_, opened.handle, 0, Buffer::copy_of(after), false);
-  if (written || !written.failed_with(EIO)) --shared_.perhaps_raised_;
+  if (written || !written.error().maybe_applied()) --shared_.perhaps_raised_;
   if (written) ++shared_.raised_;
   CO_TRY(co_await ops.release(ctx_, shared_.counter_, opened.handle));
   if (!written) co_return written.error();

@@ -14,6 +14,10 @@ constexpr std::size_t kFileMaxBytes = 256 << 10;
 
 }  // namespace
 
+bool is_late(const Error& why) {
+  return why.is(EIO) && why.context().contains("is not on its set yet");
+}
+
 VolumeClient::VolumeClient(std::size_t number, std::uint64_t seed, Clients& all, History& history,
                            Acknowledged acknowledged)
     : number_(number), all_(all), history_(history), acknowledged_(std::move(acknowledged)), random_(seed) {
@@ -32,9 +36,9 @@ Task<void> VolumeClient::act(FileOps& ops, int steps) {
       all_.acknowledged += ctx_.sequence - before;
     } else if (may_have_happened(outcome.error())) {
       open_ = true;
-      // A brick that has failed may do it when it starts again.
-      if (all_.disk_failed || !co_await resolve(ops)) co_return;
-    } else if (!is_usual(outcome.error().code())) {
+      // A brick that has failed may do it when it starts again, a full one when there is room.
+      if (all_.disk_failed || all_.full || !co_await resolve(ops)) co_return;
+    } else if (!is_usual(outcome.error())) {
       all_.unexpected.push_back(outcome.error().message());
     }
     history_.end(number_);
@@ -43,9 +47,10 @@ Task<void> VolumeClient::act(FileOps& ops, int steps) {
 
 /// What happens when others are faster, there is no room, or files are on different sets (copy): the step has
 /// changed nothing.
-bool VolumeClient::is_usual(int code) const {
-  return code == ENOENT || code == ESTALE || code == EEXIST || code == ENOTEMPTY || code == EINVAL ||
-         code == EXDEV || (code == ENOSPC && all_.full) || (code == EIO && all_.disk_failed);
+bool VolumeClient::is_usual(const Error& why) const {
+  for (const int code : {ENOENT, ESTALE, EEXIST, ENOTEMPTY, EINVAL, EXDEV})
+    if (why.is(code)) return true;
+  return (all_.full && (why.is(ENOSPC) || is_late(why))) || (all_.disk_failed && why.is(EIO));
 }
 
 bool VolumeClient::may_have_happened(const Error& error) const {

@@ -14,6 +14,10 @@
 
 namespace polder {
 
+/// EIO of a change, or of a look at it, of which a set has not taken its part yet since it had no room
+/// (core-volume/layer/not_there_yet.h).
+bool is_late(const Error& why);
+
 struct Clients {
   /// Those of a volume in which nobody has done anything yet, or what is left of them.
   void adopt(const FoundVolume& found);
@@ -25,7 +29,7 @@ struct Clients {
   bool stop = false;               // each client ends with the step it is at
 
   // What the world does to them, and they must then expect:
-  bool full = false;         // ENOSPC, which has changed nothing
+  bool full = false;         // ENOSPC, and what is late
   bool disk_failed = false;  // EIO
   /// Who was under way then may be told that somebody was faster: itself, in a request that it had to send
   /// again (coherence.md, P2).
@@ -64,7 +68,7 @@ class VolumeClient {
   Names::iterator any(bool directory);
   Files::iterator any_file();  // perhaps the end
   OpContext& next();
-  bool is_usual(int code) const;
+  bool is_usual(const Error& why) const;
   bool may_have_happened(const Error& error) const;
   Result<void> tell_losses(Result<void> synced, const Gfid* file);
 

@@ -10,7 +10,7 @@ Task<Result<FileAttr>> OrderingLayer::setattr(const OpContext& ctx, Gfid gfid, c
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   const auto* done = done_before(ctx);
   const bool more = change.fields & ~static_cast<std::uint32_t>(SetAttr::kSize);
-  if (done && (done->kind == RecordKind::kSetattr || !more)) co_return co_await attr_on_worker(gfid);
+  if (done && (done->kind == RecordKind::kSetattr || !more)) co_return co_await attr_of_done(gfid);
   const bool truncated = done != nullptr;  // killed between the two records
   Record truncate, setattr;
   auto work = [&] { return setattr_on_worker(ctx, gfid, change, truncated, truncate, setattr); };
@@ -46,7 +46,9 @@ Result<FileAttr> OrderingLayer::setattr_on_worker(const OpContext& ctx, const Gf
   how.undo->kind = RecordKind::kSetattr;
   how.undo->gfid = gfid;
   how.undo->state = state_after_setattr(before, {}, {});
-  TRY(commit(setattr, how));
+  auto done = commit(setattr, how);
+  if (!done && truncate.index != 0) return std::move(done).error().set_maybe_applied();
+  TRY(std::move(done));
   return attr_after(gfid);
 }
 

@@ -71,6 +71,8 @@ Result<void> OrderingLayer::append(Record& record) {
   if (abandoned_) return Error(EIO).with("brick {} is being taken down", store_.path());
   if (auto at = broken_at_.load())
     return Error(broken_why_).with("brick {} takes no changes until record {} is settled", store_.path(), at);
+  // What a start would do again must not be done over what follows.
+  TRY(note_again());
   TRY(record.index, append_record(record));
   dirty_ = true;
   crash_point("ordering/after-append");
@@ -97,7 +99,8 @@ Result<void> OrderingLayer::sync_before_unlogged(const Gfid& gfid) {
   return {};
 }
 
-/// Afterwards the record has an index exactly if its change has happened, or a part of a write has.
+/// Afterwards the record has an index exactly if its change has happened, or a part of a write may have: then
+/// without a sequence, since the operation has failed.
 Result<void> OrderingLayer::commit(Record& record, const Applying& how) {
   const bool unlogged = is_unlogged(record);
   if (unlogged) {
@@ -116,9 +119,11 @@ Result<void> OrderingLayer::commit(Record& record, const Applying& how) {
     bool undone_by_start = record.kind == RecordKind::kWrite && record.keep_size && record.data.empty();
     if (undone_by_start) {
       break_at({.record = record, .inverse = {}, .happened = true}, noted.error());
-      return noted;
+      record.sequence = 0;
+      return std::move(noted).error().set_maybe_applied();
     }
-    // The change has happened; without the mark a start would do it once more, which changes nothing.
+    // The change has happened; without the mark a start would do it once more. That changes nothing as long
+    // as nothing follows: see append().
     note_later(record.index);
   }
   return {};
@@ -146,9 +151,27 @@ Result<void> OrderingLayer::note_again() {
   return outcome;
 }
 
+namespace {
+
+/// Which its undoing does not bring back.
+bool takes_bytes(const Record& record, const Record& undo) {
+  switch (record.kind) {
+    case RecordKind::kTruncate:
+      return record.length < undo.length;
+    case RecordKind::kPunch:
+    case RecordKind::kZero:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
 /// The log says that something happened which did not. A write says no more than that bytes may have changed,
 /// and what it has of them is taken back; any other record is followed by one that undoes it. If that fails
-/// too, no more changes until heal() has settled it: nothing can be trusted to follow.
+/// too, no more changes until heal() has settled it: nothing can be trusted to follow. Where the change may
+/// have happened in part, or will, the error says so.
 Result<void> OrderingLayer::undo(Record& failed, const Applying& how, Error why) {
   const auto index = failed.index;
   if (is_no_room(why)) space_.forget();
@@ -158,7 +181,8 @@ Result<void> OrderingLayer::undo(Record& failed, const Applying& how, Error why)
       log::error("brick {}: record {} has bytes that {} may not have: {}", store_.path(), index,
                  failed.gfid.hex(), corrected.error().message());
     if (!journal_.applied(index)) note_later(index);
-    return why;
+    failed.sequence = 0;
+    return std::move(why).set_maybe_applied();
   }
   Unsettled unsettled{.record = failed, .inverse = how.undo, .happened = false};
   // A full disk may refuse another record as well; a rename can wait for room. For a user's quota nobody
@@ -168,7 +192,8 @@ Result<void> OrderingLayer::undo(Record& failed, const Applying& how, Error why)
   if (unsettled.inverse) {
     unsettled.inverse->session = failed.session;
     unsettled.inverse->sequence = failed.sequence;
-    if (settle_record(unsettled)) return why;
+    if (settle_record(unsettled))
+      return takes_bytes(failed, *how.undo) ? std::move(why).set_maybe_applied() : why;
   }
   break_at(std::move(unsettled), why);
   return std::move(why).with("record {} of brick {}", index, store_.path()).set_maybe_applied();
@@ -218,6 +243,11 @@ const RetryTable::Done* OrderingLayer::done_before(const OpContext& ctx) const {
 
 Task<Result<FileAttr>> OrderingLayer::attr_on_worker(Gfid gfid) {
   co_return co_await on_worker(short_work_, [&] { return store_.attr(gfid); });
+}
+
+/// Of a change that is sent again.
+Task<Result<FileAttr>> OrderingLayer::attr_of_done(Gfid gfid) {
+  co_return co_await on_worker(short_work_, [&] { return attr_after(gfid); });
 }
 
 }  // namespace polder

@@ -51,7 +51,7 @@ Task<Result<FileAttr>> OrderingLayer::make(const OpContext& ctx, Gfid parent, st
   if (const auto* done = done_before(ctx)) {
     auto gfid = done->gfid;
     if (!store_.owns(gfid)) co_return FileAttr{.gfid = gfid, .elsewhere = true};
-    co_return co_await attr_on_worker(gfid);
+    co_return co_await attr_of_done(gfid);
   }
   making.room = co_await room_for(bytes);
   auto made = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
@@ -157,7 +157,9 @@ Task<Result<Opened>> OrderingLayer::create(const OpContext& ctx, Gfid parent, st
         co_return Opened{.attr = there, .handle = 0, .created = created};
       }
       held.release();
-      co_return co_await open_existing(ctx, gfid, flags & ~O_TRUNC, created);
+      auto opened = co_await open_existing(ctx, gfid, flags & ~O_TRUNC, created);
+      if (!opened) co_return std::move(opened).error().set_maybe_applied();
+      co_return opened;
     }
     making.room = co_await room_for(0);
     auto made = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {

@@ -12,7 +12,7 @@ Task<Result<WriteResult>> OrderingLayer::write(const OpContext& ctx, Gfid gfid, 
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (const auto* done = done_before(ctx)) {
     auto placed = done->offset;
-    CO_TRY(auto attr, co_await attr_on_worker(gfid));
+    CO_TRY(auto attr, co_await attr_of_done(gfid));
     co_return WriteResult{placed, attr};
   }
   const bool inside = ctx.session == 0 && handle == 0;
@@ -26,7 +26,6 @@ Task<Result<WriteResult>> OrderingLayer::write(const OpContext& ctx, Gfid gfid, 
   const bool is_long = data.size() > kShortTransferMax_bytes || (unlogged && data_sync_.relied_on_log(gfid));
   auto written = is_long ? co_await on_worker(seams_.workers, write) : co_await on_worker(short_work_, write);
   finish(ctx, record);
-  if (!written && !written.error().maybe_applied()) retries_.forget(ctx.session, ctx.sequence);
   co_return written;
 }
 
@@ -102,7 +101,6 @@ Task<Result<std::uint64_t>> OrderingLayer::copy_range(const OpContext& ctx, Gfid
   Record record;
   auto copied = co_await on_worker(seams_.workers, [&] { return copy_on_worker(ctx, copy, record); });
   finish(ctx, record);
-  if (!copied && !copied.error().maybe_applied()) retries_.forget(ctx.session, ctx.sequence);
   co_return copied;
 }
 

@@ -6,6 +6,7 @@
 // that fails, the brick takes no changes until heal() has brought the file system and the log together, once
 // there is room.
 #include <algorithm>
+#include <utility>
 
 #include "base/log.h"
 #include "base/on_worker.h"
@@ -31,23 +32,24 @@ bool OrderingLayer::made_room(const Record& record, const Error& why) {
 }
 
 /// The bytes in a write's record are not, or not all, in the file. Whoever follows the log has written them:
-/// he is told to look at what is there. With the write's time, as the store has set it.
+/// he is told to look at what is there. With the write's time, as the store has set it. The first of these
+/// records has the write's sequence: it takes it out of the retry table.
 Result<void> OrderingLayer::take_back_bytes(const Record& failed) {
-  if (failed.data.empty()) return {};
   TRY(const auto size, store_.size(failed.gfid));
   const auto end = failed.offset + failed.length;
+  OpContext operation{.session = failed.session, .sequence = failed.sequence};
   auto correction = [&](RecordKind kind, std::uint64_t offset, std::uint64_t length) -> Result<void> {
-    auto record = begin({}, kind, failed.gfid);
+    auto record = begin(std::exchange(operation, {}), kind, failed.gfid);
     record.offset = offset;
     record.length = length;
     record.time_ns = failed.time_ns;
     return commit(record);
   };
-  if (failed.offset < size) {
-    TRY(correction(RecordKind::kWrite, failed.offset, std::min(size, end) - failed.offset));
+  if (size < end) {
+    TRY(correction(RecordKind::kTruncate, 0, size));
   }
-  if (end <= size) return {};
-  return correction(RecordKind::kTruncate, 0, size);
+  if (size <= failed.offset) return {};
+  return correction(RecordKind::kWrite, failed.offset, std::min(size, end) - failed.offset);
 }
 
 void OrderingLayer::break_at(Unsettled unsettled, const Error& why) {

@@ -26,7 +26,7 @@ Task<Result<FileAttr>> OrderingLayer::link(const OpContext& ctx, Gfid gfid, Gfid
   Keys keys{name_key(parent, name), object_key(parent, KeyLocks::Mode::kShared),
             object_key(gfid, KeyLocks::Mode::kExclusive)};
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
-  if (done_before(ctx)) co_return co_await attr_on_worker(gfid);
+  if (done_before(ctx)) co_return co_await attr_of_done(gfid);
   const auto room = co_await room_for(0);
   Record record;
   auto linked = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {

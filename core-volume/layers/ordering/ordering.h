@@ -252,6 +252,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   void tell(const Record& record, std::uint32_t session);
   const RetryTable::Done* done_before(const OpContext& ctx) const;
   Task<Result<FileAttr>> attr_on_worker(Gfid gfid);
+  Task<Result<FileAttr>> attr_of_done(Gfid gfid);
 
   // Making (create.cc).
   using StateOf = std::function<Result<ObjectState>(const ParentFacts&)>;

@@ -4,15 +4,18 @@
 namespace polder {
 namespace {
 
-/// As OrderingLayer makes undoing records: see its commit.cc.
+/// As OrderingLayer makes undoing records: see its commit.cc and heal.cc.
 bool undoes(const Record& record, const RetryTable::Done& before) {
   if (record.gfid != before.gfid) return false;
   switch (record.kind) {
+    case RecordKind::kWrite:
+      return before.kind == RecordKind::kWrite;
     case RecordKind::kUnlink:
       return before.kind == RecordKind::kCreate || before.kind == RecordKind::kLink;
     case RecordKind::kTruncate:
-      return before.kind == RecordKind::kTruncate || before.kind == RecordKind::kFallocate ||
-             before.kind == RecordKind::kPunch || before.kind == RecordKind::kZero;
+      return before.kind == RecordKind::kWrite || before.kind == RecordKind::kTruncate ||
+             before.kind == RecordKind::kFallocate || before.kind == RecordKind::kPunch ||
+             before.kind == RecordKind::kZero;
     case RecordKind::kRename:
     case RecordKind::kSetattr:
     case RecordKind::kXattr:
@@ -45,11 +48,6 @@ void RetryTable::note(const Record& record) {
   if (session.order.size() <= kPerSession) return;
   session.done.erase(session.order.front());
   session.order.pop_front();
-}
-
-void RetryTable::forget(std::uint32_t session, std::uint64_t sequence) {
-  auto of_session = sessions_.find(session);
-  if (of_session != sessions_.end()) of_session->second.done.erase(sequence);
 }
 
 }  // namespace polder

@@ -26,7 +26,6 @@ class RetryTable {
   /// Several records of one operation (truncate and setattr): the last one counts. One that undoes the one
   /// before it takes the operation out: it failed.
   void note(const Record& record);
-  void forget(std::uint32_t session, std::uint64_t sequence);
   void end_session(std::uint32_t session) { sessions_.erase(session); }
   std::size_t size() const {
     std::size_t sum = 0;
