@@ -41,7 +41,7 @@ PrimarySession::Impl::Impl(Seams& seams, PrimaryBrick brick, PrimaryConfig confi
     : seams_(seams),
       brick_(std::move(brick)),
       config_(std::move(config)),
-      cursor_name_("georep/" + config_.session),
+      cursor_name_(kCursorPrefix + config_.session),
       tasks_("geo-replication primary " + config_.session) {}
 
 /// Connects, serves until something breaks, and again, for ever: a secondary that is away is not an error of
