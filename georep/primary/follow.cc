@@ -279,6 +279,7 @@ Task<Result<void>> PrimarySession::Impl::send_cut(const CutPlan& plan, AppliedSt
     }
   }
   unfinished_.reset();
+  if (scan) last_scan_cut_ = cut;
   stream_->send(begin);
   const auto wire_before = stream_->sent_bytes();
   in_flight_[cut].first_hlc = first_hlc;

@@ -41,7 +41,7 @@ PrimarySession::Impl::Impl(Seams& seams, PrimaryBrick brick, PrimaryConfig confi
     : seams_(seams),
       brick_(std::move(brick)),
       config_(std::move(config)),
-      cursor_name_("georep/" + config_.session),
+      cursor_name_(kCursorPrefix + config_.session),
       tasks_("geo-replication primary " + config_.session) {}
 
 /// Connects, serves until something breaks, and again, for ever: a secondary that is away is not an error of
@@ -118,8 +118,7 @@ Task<Result<void>> PrimarySession::Impl::greet() {
 }
 
 PrimaryStatus::State PrimarySession::Impl::state_of_progress() const {
-  const bool exact = shipped_.scan_done() && applied_.index >= shipped_.exact_from_index();
-  return exact ? PrimaryStatus::State::kLive : PrimaryStatus::State::kInitialSync;
+  return is_exact() ? PrimaryStatus::State::kLive : PrimaryStatus::State::kInitialSync;
 }
 
 Result<void> PrimarySession::Impl::refused(const Refusal& refusal) {
@@ -144,6 +143,7 @@ Result<void> PrimarySession::Impl::adopt(const Welcome& welcome) {
   }
   ++heard_;
   shipped_ = welcome.spooled();
+  last_scan_cut_ = welcome.applied().scan_done() ? 0 : shipped_.cut();
   applied_ = {welcome.applied().cut(), index_of(welcome.applied()), {}};
   if (welcome.applied().positions_size() > 0) applied_.hlc = {welcome.applied().positions(0).hlc()};
   window_bytes_ = std::max<std::uint64_t>(welcome.window_bytes(), 1u << 20);
@@ -280,7 +280,7 @@ PrimaryStatus PrimarySession::status() const {
   status.queued_records = stable > impl.applied_.index ? stable - impl.applied_.index : 0;
   status.shipped_bytes = impl.finished_sent_bytes_ + (impl.stream_ ? impl.stream_->sent_bytes() : 0);
   status.received_bytes = impl.finished_received_bytes_ + (impl.stream_ ? impl.stream_->received_bytes() : 0);
-  status.exact = impl.shipped_.scan_done() && impl.applied_.index >= impl.shipped_.exact_from_index();
+  status.exact = impl.is_exact();
   const Hlc oldest =
       impl.in_flight_.empty() ? impl.waiting_since_ : impl.in_flight_.begin()->second.first_hlc;
   const auto now = static_cast<std::uint64_t>(impl.seams_.clock.wall_time().count());
@@ -298,7 +298,7 @@ Task<Result<std::uint64_t>> PrimarySession::checkpoint() {
   // again.
   const auto heard = impl.heard_;
   impl.send_ping();
-  while (impl.heard_ == heard || impl.applied_.index < target || !impl.shipped_.scan_done()) {
+  while (impl.heard_ == heard || impl.applied_.index < target || !impl.has_first_sync()) {
     CO_TRY(impl.check_running());
     CO_TRY(co_await impl.progress_.wait());
   }

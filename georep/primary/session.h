@@ -14,6 +14,9 @@
 
 namespace polder::georep {
 
+/// Before the session: the name of its place in the log.
+inline constexpr const char* kCursorPrefix = "georep/";
+
 struct PrimaryConfig {
   std::string session;  // uuid
   std::uint64_t generation = 1;

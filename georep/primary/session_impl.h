@@ -28,6 +28,9 @@ struct PrimarySession::Impl {
   void send_ping();
   Task<void> read_answers_until_end();
   Result<void> adopt(const Welcome& welcome);
+  /// Whether the secondary has all of the first sync: shipping it is not enough.
+  bool has_first_sync() const { return shipped_.scan_done() && applied_.cut >= last_scan_cut_; }
+  bool is_exact() const { return has_first_sync() && applied_.index >= shipped_.exact_from_index(); }
   PrimaryStatus::State state_of_progress() const;
   Result<void> refused(const Refusal& refusal);
   void take_progress(const Progress& progress);
@@ -92,6 +95,7 @@ struct PrimarySession::Impl {
   std::optional<SpoolState> unfinished_;  // of Welcome, until that cut has been sent
 
   AppliedState shipped_;                   // the last cut that was sent whole
+  std::uint64_t last_scan_cut_ = 0;        // once shipped_ has the whole first sync; that, or a later one
   std::unique_ptr<JournalReader> reader_;  // null: to be opened behind shipped_ and ahead_
   std::deque<Record> ahead_;               // read and not yet shipped
   struct Applied {

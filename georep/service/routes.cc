@@ -101,13 +101,11 @@ Task<Result<json::value>> GeorepService::remove(const AdminRequest& request) {
   {
     CO_TRY(auto guard, co_await node_.volumes.lock(relation.value.volume));
     co_await end(relation.value.session);
-    auto volume = node_.volumes.running(relation.value.volume);
-    if (volume) {
-      const auto cursor = "georep/" + relation.value.session;
-      CO_TRY(co_await on_worker(node_.seams.workers,
-                                [&] { return volume->stack->root_brick().journal().drop_cursor(cursor); }));
-    }
     CO_TRY(co_await delete_record(node_.store, "georep", relation.value.session, relation.version));
+    if (auto volume = node_.volumes.running(relation.value.volume)) {  // else its next start does it
+      CO_TRY(auto relations, co_await list_relations(node_.store));
+      CO_TRY(co_await forget_deleted(*volume, relations));
+    }
   }
   auto identity = std::make_shared<TlsIdentity>();
   identity->certificate_pem = relation.value.certificate_pem;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "georep/service/service.h"
 
+#include <algorithm>
+
 #include "base/clock.h"
 #include "base/coro.h"
 #include "base/log.h"
@@ -37,9 +39,31 @@ Task<void> GeorepService::volume_started(std::shared_ptr<RunningVolume> volume) 
     log::error("geo-replication of {}: {}", volume->info.name, relations.error().message());
     co_return;
   }
+  auto forgotten = co_await forget_deleted(*volume, *relations);
+  if (!forgotten) log::error("geo-replication of {}: {}", volume->info.name, forgotten.error().message());
   for (const auto& relation : *relations) {
     if (relation.value.volume == volume->info.name) co_await begin(relation.value, *volume);
   }
+}
+
+/// A session may have been deleted while its volume did not run; the log would be kept for it.
+Task<Result<void>> GeorepService::forget_deleted(RunningVolume& volume,
+                                                 const std::vector<Stored<Relation>>& relations) {
+  const auto brick = volume.stack->brick(VolumeStack::kRootSet);
+  if (!brick) co_return Result<void>();
+  co_return co_await on_worker(node_.seams.workers, [&]() -> Result<void> {
+    auto& journal = brick->journal();
+    TRY(auto cursors, journal.cursors());
+    for (const auto& cursor : cursors) {
+      const bool is_left = cursor.name.starts_with(kCursorPrefix) &&
+                           std::ranges::none_of(relations, [&](const auto& relation) {
+                             return cursor.name == kCursorPrefix + relation.value.session;
+                           });
+      if (!is_left) continue;
+      TRY(journal.drop_cursor(cursor.name));
+    }
+    return {};
+  });
 }
 
 Task<void> GeorepService::volume_stopping(std::shared_ptr<RunningVolume> volume) {

@@ -38,6 +38,7 @@ class GeorepService {
   // service.cc: life
   Task<void> volume_started(std::shared_ptr<RunningVolume> volume);
   Task<void> volume_stopping(std::shared_ptr<RunningVolume> volume);
+  Task<Result<void>> forget_deleted(RunningVolume& volume, const std::vector<Stored<Relation>>& relations);
   Task<Result<void>> may_delete(const VolumeInfo& volume);
   Task<void> begin(const Relation& relation, RunningVolume& volume);
   Task<Result<void>> begin_primary(Running& running, const Relation& relation, RunningVolume& volume);
