@@ -185,7 +185,8 @@ void follow(SimBrick& node, Client& c, std::uint64_t from, const Gfid& file, std
   while (auto record = must(reader->next())) {
     if (record->gfid != file) continue;
     if (record->kind == RecordKind::kTruncate) copy.resize(record->length);
-    if (record->kind == RecordKind::kPunch) copy.replace(record->offset, record->length, record->length, '\0');
+    if (record->kind == RecordKind::kPunch)
+      copy.replace(record->offset, record->length, record->length, '\0');
     if (record->kind != RecordKind::kWrite) continue;
     std::string bytes(record->data.text());
     if (bytes.empty()) bytes = c.content(file, record->offset, static_cast<std::uint32_t>(record->length));
