@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "base/disk.h"
+#include "snapshot/backend/lvm.h"
 #include "snapshot/backend/mounts.h"
 #include "tests/support/sim_snapshots.h"
 
@@ -153,6 +154,30 @@ TEST(MountsTest, ParsesEscapesAndOptionalFields) {
   EXPECT_EQ(mounts[1].target, "/a b");
   EXPECT_EQ(mounts[1].type, "xfs");
   EXPECT_EQ(mounts[1].source, "/dev/mapper/vg-lv");
+}
+
+TEST(LvmTest, ReadsAReport) {
+  auto rows = parse_lvm_report(
+      R"({"report": [{"lv": [{"lv_name":"a", "pool_lv":""}, {"lv_name":"b", "pool_lv":"p"}]}]})",
+      "lv_name,pool_lv");
+  ASSERT_TRUE(rows) << rows.error().message();
+  ASSERT_EQ(rows->size(), 2U);
+  EXPECT_EQ(rows->at(1).at("pool_lv"), "p");
+  EXPECT_TRUE(parse_lvm_report(R"({"report": [{"lv": []}]})", "lv_name")->empty());
+}
+
+TEST(LvmTest, WhatIsNoReportIsAnError) {
+  for (const char* text :
+       {"", "rubbish", "[]", "{}", R"({"report": 1})", R"({"report": []})", R"({"report": [1]})",
+        R"({"report": [{"lv": {}}]})", R"({"report": [{"lv": [1]}]})", R"({"report": [{"lv": [{}]}]})",
+        R"({"report": [{"lv": [{"lv_name": 1}]}]})",
+        R"({"report": [{"lv": [{"lv_name": "a", "more": "b"}]}]})"})
+    EXPECT_TRUE(parse_lvm_report(text, "lv_name").failed_with(EIO)) << text;
+}
+
+TEST(LvmTest, APlaceThatIsNoneIsAnError) {
+  for (const char* text : {"rubbish", "[]", "{}", R"({"group": 1})"})
+    EXPECT_TRUE(make_lvm_backend_at(text).failed_with(EUCLEAN)) << text;
 }
 
 TEST(BackendChoiceTest, OtherFileSystemsAreRefusedWithAReason) {

@@ -23,23 +23,14 @@ namespace json = boost::json;
 constexpr double kMaxData_percent = 80;
 constexpr double kMaxMetadata_percent = 70;
 
-using Row = std::map<std::string, std::string>;
+using Row = LvmRow;
 
-/// Rows of `lvs --reportformat json`. EIO when LVM2 says something else.
+/// Rows of `lvs`. EIO when LVM2 says something else.
 Result<std::vector<Row>> lvs(const std::string& columns, const std::vector<std::string>& what) {
   std::vector<std::string> argv{"lvs", "--reportformat", "json", "--units", "b", "--nosuffix", "-o", columns};
   argv.insert(argv.end(), what.begin(), what.end());
   TRY(auto text, run_command_checked(argv));
-  boost::system::error_code error;
-  auto parsed = json::parse(text, error);
-  std::vector<Row> rows;
-  if (error) return Error(EIO).with("lvs printed no JSON: {}", error.message());
-  for (const auto& entry : parsed.at("report").as_array().at(0).as_object().at("lv").as_array()) {
-    Row row;
-    for (const auto& [key, value] : entry.as_object()) row[key] = std::string(value.as_string());
-    rows.push_back(std::move(row));
-  }
-  return rows;
+  return parse_lvm_report(text, columns);
 }
 
 double percent(const std::string& text) {
@@ -217,6 +208,25 @@ class LvmBackend final : public SnapshotBackend {
 };
 
 }  // namespace
+
+Result<std::vector<LvmRow>> parse_lvm_report(std::string_view text, std::string_view columns) {
+  boost::system::error_code error;
+  const auto parsed = json::parse(text, error);
+  const auto* volumes = error ? nullptr : parsed.find_pointer("/report/0/lv", error);
+  if (!volumes || !volumes->is_array()) return Error(EIO).with("lvs printed no report");
+  const auto wanted = static_cast<std::size_t>(1 + std::ranges::count(columns, ','));
+  std::vector<LvmRow> rows;
+  for (const auto& volume : volumes->get_array()) {
+    LvmRow row;
+    if (const auto* fields = volume.if_object()) {
+      for (const auto& [key, value] : *fields)
+        if (value.is_string()) row[key] = std::string(value.get_string());
+    }
+    if (row.size() != wanted) return Error(EIO).with("lvs printed a report without {}", columns);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
 
 Result<std::unique_ptr<SnapshotBackend>> make_lvm_backend(const std::string& brick_path) {
   TRY(auto mount, find_mount_of(brick_path));
