@@ -8,6 +8,7 @@
 #include "core-volume/layer/no_room.h"
 
 namespace polder {
+
 Result<void> OrderingLayer::Found::look() {
   TRY(auto since, store_.unlogged_since());
   const bool lost_power = !store_.same_boot() && !store_.was_clean();
@@ -56,8 +57,7 @@ Result<void> OrderingLayer::Found::log() {
   if (!logged && is_no_room(logged.error())) {
     log::error(
         "brick {}: no room to log what a power loss has kept; until there is, and its daemon was started "
-        "again, "
-        "geo-replication may lack it: {}",
+        "again, geo-replication may lack it: {}",
         store_.path(), logged.error().message());
     return {};
   }
@@ -69,8 +69,8 @@ Result<void> OrderingLayer::Found::log() {
 Result<void> OrderingLayer::Found::log_all() {
   if (changed_->objects.empty() && files_.empty()) return {};
   TRY(log_border(RecordKind::kFoundBegin));
-  for (const auto& object : changed_->objects) {
-    TRY(log_object(object.gfid).with("object {}", object.gfid.hex()));
+  for (const auto& gfid : changed_->objects) {
+    TRY(log_object(gfid).with("object {}", gfid.hex()));
   }
   for (const auto& gfid : files_) {
     TRY(log_object(gfid).with("object {}", gfid.hex()));

@@ -18,8 +18,7 @@ bool is_later(const timespec& time, std::uint64_t since_ns) {
 }  // namespace
 
 bool Changed::contains(const Gfid& gfid) const {
-  auto at = std::ranges::lower_bound(objects, gfid, {}, &Object::gfid);
-  return at != objects.end() && at->gfid == gfid;
+  return std::ranges::binary_search(objects, gfid);
 }
 
 /// `name` in directory `dir`: an object of the index, or a directory.
@@ -33,25 +32,19 @@ Result<bool> Store::has_changed(int dir, const std::string& name, std::uint64_t 
 
 Result<Changed> Store::changed_since(std::uint64_t since_ns) {
   Changed changed;
-  const auto look = [&](int dir, const DirEntry& entry, bool directory) -> Result<void> {
-    auto gfid = Gfid::parse(entry.name);
-    if (!gfid) return {};
-    ++changed.looked_at;
-    TRY(const bool later, has_changed(dir, entry.name, since_ns).with("look at {}", entry.name));
-    if (later) changed.objects.push_back({*gfid, directory});
-    return {};
-  };
-  TRY(auto directories, disk_.list(dirs_.fd()));
-  for (const auto& entry : directories) {
-    TRY(look(dirs_.fd(), entry, true));
-  }
-  TRY(each_index_directory([&](int dir) -> Result<void> {
+  const auto look = [&](int dir) -> Result<void> {
     TRY(auto entries, disk_.list(dir));
     for (const auto& entry : entries) {
-      TRY(look(dir, entry, false));
+      auto gfid = Gfid::parse(entry.name);
+      if (!gfid) continue;
+      ++changed.looked_at;
+      TRY(const bool later, has_changed(dir, entry.name, since_ns).with("look at {}", entry.name));
+      if (later) changed.objects.push_back(*gfid);
     }
     return {};
-  }));
+  };
+  TRY(look(dirs_.fd()));
+  TRY(each_index_directory(look));
   std::ranges::sort(changed.objects);
   return changed;
 }
@@ -72,8 +65,7 @@ Result<void> Store::note_unlogged(std::uint64_t since_ns) {
   TRY(refuse_if_read_only());
   TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kUnloggedKey, std::to_string(since_ns))
           .with("note how far the log of brick {} reaches", path_));
-  TRY(auto state, disk_.open(root_.fd(), layout::kState, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  return durable(disk_.fsync(state.fd())).with("sync the marks of brick {}", path_);
+  return sync_marks();
 }
 
 Result<std::optional<std::uint64_t>> Store::unlogged_since() {
@@ -91,9 +83,7 @@ Result<bool> Store::is_restored() {
 }
 
 Result<void> Store::all_logged() {
-  auto removed = disk_.remove_xattr_at(root_.fd(), layout::kState, layout::kUnloggedKey);
-  if (removed.failed_with(ENODATA)) return {};
-  return std::move(removed).with("note that the log of brick {} has everything", path_);
+  return drop_mark(layout::kUnloggedKey).with("note that the log of brick {} has everything", path_);
 }
 
 }  // namespace polder

@@ -14,12 +14,7 @@
 namespace polder {
 
 struct Changed {
-  struct Object {
-    Gfid gfid;
-    bool directory = false;
-    auto operator<=>(const Object&) const = default;
-  };
-  std::vector<Object> objects;  // sorted by gfid
+  std::vector<Gfid> objects;  // sorted
   std::uint64_t looked_at = 0;
 
   bool contains(const Gfid& gfid) const;

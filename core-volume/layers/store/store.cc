@@ -189,9 +189,19 @@ Result<void> Store::load_marks() {
   if (lost_power && !suspect) {
     TRY(mark_suspect());
   }
-  auto in_use = disk_.remove_xattr_at(root_.fd(), layout::kState, layout::kCleanKey);
-  if (in_use.failed_with(ENODATA)) return {};
-  return in_use;
+  return drop_mark(layout::kCleanKey);
+}
+
+Result<void> Store::drop_mark(const std::string& key) {
+  auto removed = disk_.remove_xattr_at(root_.fd(), layout::kState, key);
+  if (removed.failed_with(ENODATA)) return {};
+  return removed;
+}
+
+/// All of them, whatever is kept of the rest.
+Result<void> Store::sync_marks() {
+  TRY(auto state, disk_.open(root_.fd(), layout::kState, kOpenDir));
+  return durable(disk_.fsync(state.fd())).with("sync the marks of brick {}", path_);
 }
 
 Result<void> Store::mark_suspect() {
@@ -203,9 +213,7 @@ Result<void> Store::compared() {
   TRY(refuse_if_read_only());
   suspect_ = false;
   suspect_since_ = UINT64_MAX;
-  auto removed = disk_.remove_xattr_at(root_.fd(), layout::kState, layout::kSuspectKey);
-  if (removed.failed_with(ENODATA)) return {};
-  return std::move(removed).with("note that brick {} was compared", path_);
+  return drop_mark(layout::kSuspectKey).with("note that brick {} was compared", path_);
 }
 
 Result<void> Store::remember_boot(std::uint64_t last_index) {
@@ -216,9 +224,7 @@ Result<void> Store::remember_boot(std::uint64_t last_index) {
   }
   TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kBootKey, cache_.id)
           .with("remember the boot id of brick {}", path_));
-  // With the other marks, whatever is kept of the rest.
-  TRY(auto state, disk_.open(root_.fd(), layout::kState, kOpenDir));
-  return durable(disk_.fsync(state.fd())).with("sync the marks of brick {}", path_);
+  return sync_marks();
 }
 
 Result<void> Store::mark_clean() {

@@ -217,6 +217,8 @@ class Store {
   Result<void> durable(Result<void> synced);
   Result<void> load_marks();
   Result<void> mark_suspect();
+  Result<void> drop_mark(const std::string& key);
+  Result<void> sync_marks();
   Result<void> empty_tmp();
   Result<void> tidy_away();
 
