@@ -135,12 +135,6 @@ bool is_refused_by_quota(const QuotaChange& change, std::uint64_t n, bool& fired
   return true;
 }
 
-template <typename T>
-Result<void> outcome_of(const Result<T>& result) {
-  if (!result) return result.error();
-  return {};
-}
-
 TEST(BrickFull, WhatAQuotaOfTheFileSystemRefusesHasNotHappenedAndTheBrickGoesOn) {
   const std::map<std::string, QuotaChange> changes{
       {"create", [](Seen& s) { return outcome_of(s.c.create(s.dir, "new")); }},

@@ -37,12 +37,6 @@ struct Seen {
   }
 };
 
-template <typename T>
-Result<void> outcome_of(const Result<T>& result) {
-  if (!result) return result.error();
-  return {};
-}
-
 using Change = std::function<Result<void>(Client&, Seen&)>;
 
 std::map<std::string, Change> changes() {

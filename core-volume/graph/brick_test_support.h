@@ -18,6 +18,13 @@
 
 namespace polder {
 
+/// Whether it has happened, and nothing else of it.
+template <typename T>
+Result<void> outcome_of(const Result<T>& result) {
+  if (!result) return result.error();
+  return {};
+}
+
 inline constexpr BrickIdentity kBrickIdentity{
     .volume = Gfid{{1}}, .brick = Gfid{{2}}, .set = 0, .lineage = Gfid{{3}}};
 

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "core-volume/graph/volume_stack_test_support.h"
+#include "core-volume/layer/record_rules.h"
 #include "core-volume/layers/memory/memory_layer.h"
 #include "tests/support/seeds.h"
 
@@ -31,9 +32,7 @@ void expect_log_and_volume_agree(SimVolume& volume) {
   std::vector<Record> records;
   auto reader = must(log_of(volume).read_from(1, true));
   while (auto record = must(reader->next()))
-    if (record->is_history() && (record->kind < RecordKind::kMark || record->kind == RecordKind::kRemoved ||
-                                 record->kind == RecordKind::kListed))
-      records.push_back(*std::move(record));
+    if (record->is_history() && is_about_object(record->kind)) records.push_back(*std::move(record));
   Follower follower;
   Client copy(follower), shown(volume);
   must(copy.replay(records));

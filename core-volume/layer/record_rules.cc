@@ -147,11 +147,11 @@ Result<void> check_body(const Record& record) {
   return Error(EINVAL).with("unknown kind {}", static_cast<unsigned>(record.kind));
 }
 
+}  // namespace
+
 bool is_about_object(RecordKind kind) {
   return kind < RecordKind::kMark || kind == RecordKind::kRemoved || kind == RecordKind::kListed;
 }
-
-}  // namespace
 
 Result<void> check_record(const Record& record) {
   if (is_about_object(record.kind) && record.gfid.is_nil())

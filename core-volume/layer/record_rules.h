@@ -6,6 +6,9 @@
 
 namespace polder {
 
+/// Part of what the volume shows; the others are about the log, or about the site that it is of.
+bool is_about_object(RecordKind kind);
+
 /// For records out of a replay() call: they come from another site and are hostile until checked. Checks the
 /// kind, gfids (not nil; the root is nobody's entry), names, types, extents, times, symlink targets, xattr
 /// keys (private ones are EPERM), values and ACLs. EINVAL and its like name what is wrong. Says nothing about

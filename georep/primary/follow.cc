@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/on_worker.h"
 #include "base/random.h"
+#include "core-volume/layer/record_rules.h"
 #include "georep/primary/restate.h"
 #include "georep/primary/scan.h"
 #include "georep/primary/session_impl.h"
@@ -22,9 +23,7 @@ constexpr std::uint64_t kAhead_bytes = 32u << 20;
 
 /// About the log, or about this site: not for others.
 bool stays_here(RecordKind kind) {
-  return kind == RecordKind::kMark || kind == RecordKind::kClosed || kind == RecordKind::kApplied ||
-         kind == RecordKind::kMeta || kind == RecordKind::kTxAborted || kind == RecordKind::kTxClosed ||
-         kind == RecordKind::kFoundBegin || kind == RecordKind::kFoundEnd;
+  return !is_about_object(kind) && kind != RecordKind::kRestored;
 }
 
 void append(CutPlan& plan, std::vector<Record> records, std::uint64_t index) {

@@ -2,6 +2,7 @@
 #include "georep/primary/restate.h"
 
 #include "core-volume/layer/posix_rules.h"
+#include "core-volume/layer/record_rules.h"
 
 namespace polder::georep {
 
@@ -43,20 +44,7 @@ Result<std::vector<Record>> finish_object(Store& store, const Gfid& gfid) {
 }
 
 void Touched::add(const Record& record) {
-  switch (record.kind) {
-    case RecordKind::kMark:
-    case RecordKind::kRestored:
-    case RecordKind::kClosed:
-    case RecordKind::kApplied:
-    case RecordKind::kMeta:
-    case RecordKind::kTxAborted:
-    case RecordKind::kTxClosed:
-    case RecordKind::kFoundBegin:
-    case RecordKind::kFoundEnd:
-      return;
-    default:
-      break;
-  }
+  if (!is_about_object(record.kind)) return;
   objects.insert(record.gfid);
   for (const auto* name : {&record.name, &record.to}) {
     if (name->name.empty()) continue;

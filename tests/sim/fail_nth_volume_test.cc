@@ -41,12 +41,6 @@ struct Case {
   bool keeps_log = true;  // to the first record
 };
 
-template <typename T>
-Result<void> outcome_of(const Result<T>& result) {
-  if (!result) return result.error();
-  return {};
-}
-
 /// Everything but gfids and times: those of a change that is done later than usual differ.
 std::string look(SimVolume& volume) {
   Client client(volume, 99);

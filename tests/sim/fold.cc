@@ -5,6 +5,7 @@
 
 #include "base/hlc.h"
 #include "base/random.h"
+#include "core-volume/layer/record_rules.h"
 #include "core-volume/layers/memory/memory_layer.h"
 #include "tests/sim/sim_site.h"
 
@@ -12,17 +13,11 @@ namespace polder {
 
 namespace {
 
-/// About the log, or about the site: no part of the content.
-bool is_content(const Record& record) {
-  return record.is_history() && (record.kind < RecordKind::kMark || record.kind == RecordKind::kRemoved ||
-                                 record.kind == RecordKind::kListed);
-}
-
 void read_content(Journal& log, std::uint64_t last, std::vector<Record>& records) {
   auto reader = must(log.read_from(1, true));
   while (auto record = must(reader->next())) {
     if (record->index > last) return;
-    if (is_content(*record)) records.push_back(std::move(*record));
+    if (record->is_history() && is_about_object(record->kind)) records.push_back(std::move(*record));
   }
 }
 
