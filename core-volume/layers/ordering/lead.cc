@@ -42,6 +42,8 @@ std::vector<std::uint32_t> OrderingLayer::sets_of(const Record& record) const {
 
 /// Locks everything in the one order that all leaders keep: the tree, then by set, within a set as KeyLocks
 /// does. An error has let everything go.
+/// The caller then asks done_before() ahead of looking at the answer: of a change that is sent again and has
+/// happened, sets say that its name is taken, its object gone, or that they have no room to do it once more.
 Task<Result<void>> OrderingLayer::prepare_all(Led& led) {
   auto prepared = co_await prepare_each(led);
   if (!prepared) co_await give_up(led);

@@ -135,11 +135,12 @@ Task<Result<void>> OrderingLayer::remove_across(const OpContext& ctx, const Remo
   led.record.gfid = removal.hint.gfid;
   led.record.name = removal.entry;
   led.record.tx.mode = removal.elsewhere;
-  CO_TRY(co_await prepare_all(led));
+  auto prepared = co_await prepare_all(led);
   if (done_before(ctx)) {
     co_await give_up(led);
     co_return Result<void>();
   }
+  CO_TRY(std::move(prepared));
   if (removal.directory && !led.facts.object_empty) {
     co_await give_up(led);
     co_return Error(ENOTEMPTY);
@@ -155,13 +156,12 @@ Task<Result<FileAttr>> OrderingLayer::link_across(const OpContext& ctx, Gfid gfi
   led.record.gfid = gfid;
   led.record.name = entry;
   auto prepared = co_await prepare_all(led);
-  if (prepared.failed_with(ENXIO)) co_return Error(ESTALE);  // nothing but the object can have gone
-  // Sent again: the name is there, and was made by this very request.
-  if (!prepared && !(prepared.failed_with(EEXIST) && done_before(ctx))) co_return std::move(prepared).error();
   if (done_before(ctx)) {
     co_await give_up(led);
     co_return FileAttr{.gfid = gfid, .elsewhere = true};
   }
+  if (prepared.failed_with(ENXIO)) co_return Error(ESTALE);  // nothing but the object can have gone
+  CO_TRY(std::move(prepared));
   auto allowed = check_link_target(*led.facts.object);
   if (!allowed) {
     co_await give_up(led);

@@ -163,12 +163,16 @@ Task<Result<void>> OrderingLayer::rename_across(const OpContext& ctx, const Rena
     led.locks_tree =
         renaming.from.parent != renaming.to.parent && (S_ISDIR(source.mode) || S_ISDIR(target.mode));
     auto prepared = co_await prepare_all(led);
+    if (done_before(ctx)) {
+      co_await give_up(led);
+      co_return Result<void>();
+    }
     const std::pair objects{source.gfid, target.gfid};
     const bool is_missing = prepared.failed_with(ENXIO);
     if (is_missing && objects == missing) co_return not_there_yet(source.gfid);
     missing = is_missing ? objects : std::pair<Gfid, Gfid>();
     if (is_missing || prepared.failed_with(EAGAIN)) continue;
-    if (!prepared) co_return prepared;
+    CO_TRY(std::move(prepared));
     auto renamed = co_await rename_prepared(ctx, led, renaming);
     co_return renamed;
   }
@@ -187,11 +191,10 @@ Task<Result<void>> OrderingLayer::rename_prepared(const OpContext& ctx, Led& led
     }
     co_return check_rename(facts, renaming.flags);
   };
-  const bool done = done_before(ctx) != nullptr;
   auto action = co_await decide_what();
-  if (done || !action || *action == RenameAction::kNothing) {
+  if (!action || *action == RenameAction::kNothing) {
     co_await give_up(led);
-    if (done || action) co_return Result<void>();
+    if (action) co_return Result<void>();
     co_return std::move(action).error();
   }
   led.record.exchange = *action == RenameAction::kExchange;
