@@ -5,6 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <fstream>
+
+#include "base/log.h"
 #include "core-volume/graph/volume_stack_test_support.h"
 #include "core-volume/layer/slots_for_new_objects.h"
 
@@ -69,6 +73,37 @@ TEST(VolumeStack, WhatASetCouldNotTakeYetIsAnErrorUntilItHasIt) {
     if (there) EXPECT_TRUE(must(client.lookup(parent, name)).is_directory());
   }
   EXPECT_GT(missing, 0);
+}
+
+std::size_t lines_with(const std::string& path, std::string_view text) {
+  std::ifstream file(path);
+  std::size_t count = 0;
+  for (std::string line; std::getline(file, line);) count += line.contains(text);
+  return count;
+}
+
+/// It is tried many times a second, for as long as the disk is away.
+TEST(VolumeStack, ASetThatWaitsForItsDiskIsSaidOnceAndItsReturnToo) {
+  const std::string path = testing::TempDir() + "polder-volume-stack.log";
+  log::configure("test", log::Level::kInfo, path);
+  SimVolume volume(3, Spread::kDirs, 1, true);
+  Client client(volume);
+  const auto parent = make_directory_on(volume, client, Gfid::root(), "parent", 1);
+  volume.loop.run_for(std::chrono::seconds(1));
+  volume.disk_of(2).fail_nth(1, EIO, true);
+  std::size_t late = 0;
+  for (int n = 0; n < 20; ++n) late += code_of(client.mkdir(parent, fmt::format("d{}", n))) == EIO;
+  volume.loop.run_for(std::chrono::seconds(5));
+  EXPECT_GT(late, 0u);
+  EXPECT_EQ(lines_with(path, "it will be tried again"), late);
+  EXPECT_EQ(lines_with(path, "is done on set 2 now"), 0u);
+  volume.disk_of(2).heal();
+  must(volume.run_one(volume.stack->check(true)));
+  volume.run_one(volume.stack->start_failed());
+  volume.loop.run_for(std::chrono::seconds(12));
+  EXPECT_EQ(lines_with(path, "is done on set 2 now"), late);
+  log::configure("test", log::Level::kInfo);
+  std::remove(path.c_str());
 }
 
 TEST(VolumeStack, NothingIsReapedWhileTheBricksAreCompared) {

@@ -26,6 +26,7 @@ std::uint64_t OrderingLayer::closed_below() const {
 }
 
 Task<void> OrderingLayer::close_loop() {
+  bool waits = false;  // for its disk: said once when it begins, and once when it is over
   while (true) {
     while (transactions_.decisions.empty()) {
       if (!co_await decided_.wait()) co_return;
@@ -33,7 +34,11 @@ Task<void> OrderingLayer::close_loop() {
     if (!co_await seams_.clock.sleep_for(kCloseInterval)) co_return;
     if (settled_) co_await redeliver();
     auto closed = co_await close_decisions();
-    if (!closed && !abandoned_) log::warning("brick {}: {}", store_.path(), closed.error().message());
+    if (!closed && !waits && !abandoned_)
+      log::warning("brick {}: {}; transactions stay open until it can", store_.path(),
+                   closed.error().message());
+    if (closed && waits) log::info("brick {}: transactions are closed again", store_.path());
+    waits = !closed;
   }
 }
 

@@ -155,14 +155,17 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::carry_out(const OpContext& 
   co_return attr;
 }
 
-/// A set that fails gets its part again later.
+/// A set that fails gets its part again later: many times a second, and the log hears of the first and the
+/// last of them.
 Task<void> OrderingLayer::deliver(const Record& record, std::uint32_t set, std::optional<FileAttr>& attr) {
   auto* other = peers_->peer(set);
   if (!other) co_return;
   auto done = co_await other->commit(record, closed_below());
   if (!done) {
-    log::warning("brick {}: {} of {} on set {}: {}; it will be tried again", store_.path(),
-                 to_string(record.kind), record.gfid.hex(), set, done.error().message());
+    auto decision = transactions_.decisions.find(record.tx.id.number);
+    if (decision == transactions_.decisions.end() || decision->second.late.insert(set).second)
+      log::warning("brick {}: {} of {} on set {}: {}; it will be tried again", store_.path(),
+                   to_string(record.kind), record.gfid.hex(), set, done.error().message());
     co_return;
   }
   if (*done) attr = **done;
@@ -171,7 +174,12 @@ Task<void> OrderingLayer::deliver(const Record& record, std::uint32_t set, std::
 
 void OrderingLayer::delivered(TxId id, std::uint32_t set) {
   auto decision = transactions_.decisions.find(id.number);
-  if (decision != transactions_.decisions.end()) decision->second.undelivered.erase(set);
+  if (decision == transactions_.decisions.end()) return;
+  decision->second.undelivered.erase(set);
+  if (decision->second.late.erase(set) == 0) return;
+  const auto& record = decision->second.record;
+  log::info("brick {}: {} of {} is done on set {} now", store_.path(), to_string(record.kind),
+            record.gfid.hex(), set);
 }
 
 /// Whether `above` is `gfid` or a directory on its way to the root. With the tree locked.

@@ -42,6 +42,7 @@ struct TxTable {
   struct Decision {
     Record record;
     std::set<std::uint32_t> undelivered;  // sets that have not applied their part, as far as we know
+    std::set<std::uint32_t> late;         // those of them that could not, which the log has been told
   };
 
   std::map<TxId, Prepared> prepared;
