@@ -102,7 +102,7 @@ Task<Result<json::value>> GeorepService::remove(const AdminRequest& request) {
     CO_TRY(auto guard, co_await node_.volumes.lock(relation.value.volume));
     co_await end(relation.value.session);
     CO_TRY(co_await delete_record(node_.store, "georep", relation.value.session, relation.version));
-    if (auto volume = node_.volumes.running(relation.value.volume)) {
+    if (auto volume = node_.volumes.running(relation.value.volume)) {  // else its next start does it
       CO_TRY(auto relations, co_await list_relations(node_.store));
       CO_TRY(co_await forget_deleted(*volume, relations));
     }

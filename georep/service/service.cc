@@ -39,12 +39,14 @@ Task<void> GeorepService::volume_started(std::shared_ptr<RunningVolume> volume) 
     log::error("geo-replication of {}: {}", volume->info.name, relations.error().message());
     co_return;
   }
+  auto forgotten = co_await forget_deleted(*volume, *relations);
+  if (!forgotten) log::error("geo-replication of {}: {}", volume->info.name, forgotten.error().message());
   for (const auto& relation : *relations) {
     if (relation.value.volume == volume->info.name) co_await begin(relation.value, *volume);
   }
 }
 
-/// The log is kept for sessions that there are. One that never ran has no cursor.
+/// A session may have been deleted while its volume did not run; the log would be kept for it.
 Task<Result<void>> GeorepService::forget_deleted(RunningVolume& volume,
                                                  const std::vector<Stored<Relation>>& relations) {
   const auto brick = volume.stack->brick(VolumeStack::kRootSet);

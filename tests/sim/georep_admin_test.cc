@@ -120,6 +120,17 @@ TEST_F(GeorepAdmin, ADeletedSessionLeavesTwoOrdinaryVolumes) {
   must(mount.client().mkdir(Gfid::root(), "written here"));
 }
 
+TEST_F(GeorepAdmin, TheLogIsKeptForNoSessionThatIsDeletedWhileTheVolumeIsStopped) {
+  world.pair();
+  world.start_session();
+  world.checkpoint();
+  EXPECT_EQ(must(world.east.brick().journal().cursors()).size(), 1U);
+  world.east.call("POST", "/v1/volumes/data/stop");
+  world.east.call("POST", std::string(kGeorep) + "/delete");
+  world.east.call("POST", "/v1/volumes/data/start");
+  EXPECT_THAT(must(world.east.brick().journal().cursors()), IsEmpty());
+}
+
 TEST_F(GeorepAdmin, ASecondaryThatIsAwayStaysOne) {
   world.pair();
   world.network.partition("east", "west");
