@@ -34,6 +34,7 @@ struct SecondarySession::Impl {
   // connection.cc
   Task<void> serve(GeorepStream& stream);
   Task<Result<void>> converse(GeorepStream& stream);
+  Task<Result<StreamFrame>> receive(GeorepStream& stream);
   Task<Result<void>> greet(GeorepStream& stream, const Hello& hello);
   Task<std::optional<Refusal>> find_refusal(const Hello& hello);
   Task<Result<void>> handle(GeorepStream& stream, const StreamFrame& frame);

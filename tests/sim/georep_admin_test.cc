@@ -144,6 +144,27 @@ TEST_F(GeorepAdmin, ASecondaryThatIsAwayStaysOne) {
   EXPECT_EQ(code_of(mount.client().mkdir(Gfid::root(), "dir")), EROFS);
 }
 
+/// Until the other site's time has got there: it is for both sites to see why nothing moves.
+TEST_F(GeorepAdmin, AClockThatWasFarAheadIsNamedAtBothSites) {
+  world.pair();
+  world.start_session();
+  world.checkpoint();
+  world.east.clock().set_wall_skew(1h);
+  client.file(Gfid::root(), "file", "made in the future");
+  world.east.clock().set_wall_skew(0s);
+  world.loop.run_for(30s);
+  for (auto* site : {&world.east, &world.west}) {
+    const auto status = world.status(*site);
+    EXPECT_EQ(status.at("status").as_string(), "Faulty") << site->name();
+    EXPECT_THAT(std::string(status.at("reason").as_string()), HasSubstr("ahead of this machine's clock"))
+        << site->name();
+  }
+  world.loop.run_for(1h);
+  world.checkpoint();
+  EXPECT_EQ(world.status(world.east).at("status").as_string(), "Live");
+  EXPECT_THAT(world.differences(), IsEmpty());
+}
+
 /// More than one piece of a first sync has arrived when the primary dies: the rest is sent, no more. All of
 /// it is there when a checkpoint says so. (Nothing changes meanwhile: the position in the log says nothing of
 /// it.)
