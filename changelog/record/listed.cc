@@ -4,14 +4,12 @@
 
 #include <algorithm>
 
+#include "base/names.h"
+
 namespace polder {
 namespace {
 
 constexpr std::size_t kNames_bytes = 64 << 10;  // of one record, roughly
-
-bool is_name(std::string_view name) {
-  return !name.empty() && name.size() <= 255 && name != "." && name != ".." && !name.contains('/');
-}
 
 }  // namespace
 
@@ -42,7 +40,7 @@ Result<Listed> listed_of(const Record& record) {
     const auto name = left.substr(0, end);
     left.remove_prefix(end + 1);
     const bool rises = listed.names.empty() || name > listed.names.back();
-    if (!is_name(name) || !rises || !listed.covers(name))
+    if (!check_name(name) || !rises || !listed.covers(name))
       return Error(EINVAL).with("names of a directory: \"{}\" cannot be among them here", name);
     listed.names.emplace_back(name);
   }

@@ -8,11 +8,11 @@
 #include <string>
 #include <string_view>
 
+#include "base/names.h"
 #include "base/result.h"
 #include "changelog/record/record.h"
 #include "core-volume/layer/file_attr.h"
 #include "core-volume/layer/file_ops.h"
-#include "core-volume/layer/names.h"
 #include "core-volume/layer/posix_acl.h"
 
 namespace polder {

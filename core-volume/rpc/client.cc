@@ -2,7 +2,7 @@
 // FileOps of the client: each operation fills a request, has it performed, and checks the reply.
 #include "core-volume/rpc/client.h"
 
-#include "core-volume/layer/names.h"
+#include "base/names.h"
 #include "core-volume/layer/posix_rules.h"
 #include "core-volume/rpc/client_link.h"
 

@@ -2,7 +2,7 @@
 // What a request must look like before anything is done with it.
 #include <fcntl.h>
 
-#include "core-volume/layer/names.h"
+#include "base/names.h"
 #include "core-volume/layer/posix_rules.h"
 #include "core-volume/rpc/messages.h"
 #include "core-volume/rpc/protocol.h"

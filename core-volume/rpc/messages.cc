@@ -3,7 +3,7 @@
 
 #include <fcntl.h>
 
-#include "core-volume/layer/names.h"
+#include "base/names.h"
 #include "core-volume/layer/posix_rules.h"
 #include "core-volume/rpc/protocol.h"
 

@@ -6,7 +6,7 @@
 #include <bit>
 
 #include "base/coro.h"
-#include "core-volume/layer/names.h"
+#include "base/names.h"
 
 namespace polder {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <fcntl.h>
 
+#include "base/names.h"
 #include "base/on_worker.h"
-#include "core-volume/layer/names.h"
 #include "core-volume/layer/posix_rules.h"
 
 namespace polder {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-#include "core-volume/layer/names.h"
+#include "base/names.h"
 
 namespace polder {
 
