@@ -18,7 +18,10 @@ set(CMAKE_JOB_POOL_LINK link)
 
 add_library(polder_options INTERFACE)
 target_include_directories(polder_options INTERFACE ${CMAKE_SOURCE_DIR})
-target_compile_options(polder_options INTERFACE -Wall -Wextra -Wpedantic -Werror -fno-omit-frame-pointer
+# -Wundefined-func-template: a template without its definition links as long as some other file has it, and not any
+# more where that one is inlined.
+target_compile_options(polder_options INTERFACE -Wall -Wextra -Wpedantic -Wundefined-func-template -Werror
+  -fno-omit-frame-pointer
   "$<$<CONFIG:Debug>:-O0;-g1>")
 target_link_options(polder_options INTERFACE -fuse-ld=lld)
 target_link_libraries(polder_options INTERFACE fmt::fmt)

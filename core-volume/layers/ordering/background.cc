@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // OrderingLayer: start, the sync tick, upkeep, orphans.
+#include "base/concurrency_impl.h"
 #include "base/log.h"
 #include "base/on_worker.h"
 #include "core-volume/layer/no_room.h"
