@@ -53,9 +53,18 @@ Result<void> JournalImpl::append_locked(Record& record) {
   record.index = index;
   record.hlc = seams_.hlc.next();
   if (record.time_ns == 0) record.time_ns = record.hlc.ns;
-  auto written = write_record(record);
+  auto written = check_rises(record);
+  if (written) written = write_record(record);
   if (!written) std::tie(record.index, record.hlc, record.time_ns) = before;
   return written;
+}
+
+/// A reader takes a stamp that does not rise for damage: such a log could not be opened any more.
+Result<void> JournalImpl::check_rises(const Record& record) {
+  if (record.hlc > active_->last_hlc) return {};
+  failed_ = true;
+  return Error(EUCLEAN).with("record {} would have time stamp {}, but the log has reached {}", record.index,
+                             record.hlc.ns, active_->last_hlc.ns);
 }
 
 Result<void> JournalImpl::write_record(const Record& record) {
@@ -71,6 +80,7 @@ Result<void> JournalImpl::write_record(const Record& record) {
     return std::move(written).with("append record {} to the changelog", record.index);
   }
   for (ConstBytes piece : pieces) active_->hash.update(piece);
+  active_->last_hlc = record.hlc;
   catalogue_->appended_record(record.index, record.hlc, encoded.size());
   return {};
 }
@@ -220,6 +230,7 @@ Result<void> JournalImpl::start_segment(const SegmentHeader& header) {
   }
   auto active = std::make_unique<Active>(std::move(opened), header);
   active->hash.update(content);
+  active->last_hlc = header.created;
   active_ = std::move(active);
   SegmentInfo info;
   info.first_index = header.first_index;

@@ -50,6 +50,7 @@ class JournalImpl final : public Journal {
     DiskFile file;
     SegmentHeader header;
     ContentHash hash;
+    Hlc last_hlc;                    // of the log; with append_mutex_
     std::uint64_t synced_bytes = 0;  // with sync_mutex_
     std::uint64_t zeroed_bytes = 0;  // so far there are records or zeros; with append_mutex_
   };
@@ -70,6 +71,7 @@ class JournalImpl final : public Journal {
   // Appending.
   Result<void> check_usable() const;
   Result<void> append_locked(Record& record);
+  Result<void> check_rises(const Record& record);
   Result<void> write_record(const Record& record);
   bool active_is_full() const;
 

@@ -147,7 +147,8 @@ Result<void> JournalImpl::load_newest(const SegmentName& name, std::uint64_t pro
     TRY(write_again(disk(), file.fd(), 0, scanned.info.bytes).with("write {} again", name.text()));
   }
   TRY(durable(disk().fdatasync(file.fd())).with("sync {}", name.text()));
-  active_ = std::make_unique<Active>(std::move(file), scanned.header, std::move(scanned.hash));
+  active_ = std::make_unique<Active>(std::move(file), scanned.header, std::move(scanned.hash),
+                                     scanned.info.last_hlc);
   catalogue_->add(scanned.info, std::move(scanned.points));
   catalogue_->set_stable(scanned.info.last_index);
   seams_.hlc.observe_own(scanned.info.last_hlc);

@@ -64,6 +64,21 @@ TEST_F(JournalTest, TheClockNeverFallsBehindTheLog) {
   journal.reset();
 }
 
+/// A reader would take it for damage, and the log could not be opened any more.
+TEST_F(JournalTest, AStampThatDoesNotRiseStopsTheLog) {
+  std::optional<HlcClock> forgetful(std::in_place, clock);
+  Seams wrong{clock, *random, disks, transport, *workers, *forgetful};
+  journal = must(Journal::open(wrong, kPath, identity, options));
+  append(2);
+  clock.step_wall(-std::chrono::hours(1));
+  forgetful.emplace(clock);
+  EXPECT_TRUE(try_append().failed_with(EUCLEAN));
+  EXPECT_TRUE(try_append().failed_with(EIO));
+  kill();
+  EXPECT_EQ(expect_all(), 2u);
+  expect_sound();
+}
+
 TEST_F(JournalTest, ConsumersSeeOnlyWhatIsStable) {
   open();
   append(2);

@@ -25,7 +25,7 @@ constexpr std::array kOptions = {
     VolumeOption{"changelog.retention-size", OptionType::kSize, "4GiB", 16 * kMiB, 1ull << 50, "",
                  "cap over all segments of a brick's changelog; past it the slowest consumer must rescan",
                  true},
-    VolumeOption{"changelog.segment-size", OptionType::kSize, "64MiB", kMiB, 1024 * kMiB, "",
+    VolumeOption{"changelog.segment-size", OptionType::kSize, "64MiB", 64ull << 10, 1024 * kMiB, "",
                  "a segment of the changelog is sealed when it is larger", true},
     VolumeOption{"distribute.spread", OptionType::kEnum, "auto", 0, 0, "auto|dirs|files",
                  "which new files leave the set of their directory: none (dirs), all (files), those of large "

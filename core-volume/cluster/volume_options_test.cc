@@ -70,7 +70,7 @@ TEST(VolumeOptions, ValuesAreCheckedAndGetOneText) {
     EXPECT_EQ(normalize_option("network.session-timeout", text).value(), "1m") << text;
   auto small = normalize_option("changelog.segment-size", "1");
   ASSERT_TRUE(small.failed_with(ERANGE));
-  EXPECT_THAT(small.error().message(), HasSubstr("1MiB to 1GiB"));
+  EXPECT_THAT(small.error().message(), HasSubstr("64KiB to 1GiB"));
   EXPECT_TRUE(normalize_option("changelog.segment-size", "big").failed_with(EINVAL));
 }
 

@@ -261,8 +261,17 @@ Task<Result<void>> PrimarySession::Impl::wait_for_window() {
   co_return Error(ECONNRESET).with("the connection to the secondary ended");
 }
 
+/// Whoever has read it: what a power loss could still take from here does not leave.
+Result<void> PrimarySession::Impl::check_stable(const AppliedState& state) const {
+  const auto upto = state.positions_size() ? state.positions(0).index() : 0;
+  if (upto <= brick_.journal.stable_index()) return {};
+  return Error(EIO).with("a cut would reach to record {}, but only {} are stable", upto,
+                         brick_.journal.stable_index());
+}
+
 Task<Result<void>> PrimarySession::Impl::send_cut(const CutPlan& plan, AppliedState state, bool scan,
                                                   Hlc first_hlc) {
+  CO_TRY(check_stable(state));
   CO_TRY(co_await wait_for_window());
   const auto cut = shipped_.cut() + 1;
   ResumePoint resume;

@@ -46,6 +46,21 @@ Task<Result<void>> SecondarySession::Impl::spool_frame(GeorepStream& stream, con
   });
 }
 
+namespace {
+
+/// A log never rewinds: where a position is behind the one before, something else has its number now.
+Result<void> check_goes_on(const Position& before, const Position& after) {
+  if (before.lineage() != after.lineage() || before.set() != after.set())
+    return Error(EPROTO).with("a cut of another changelog than the one before it");
+  const auto number = [](const Position& position) { return std::pair(position.term(), position.index()); };
+  if (number(after) >= number(before)) return {};
+  return Error(EPROTO).with(
+      "a cut ends at record {} of term {}, after one that ended at record {} of term {}", after.index(),
+      after.term(), before.index(), before.term());
+}
+
+}  // namespace
+
 Task<Result<void>> SecondarySession::Impl::end_cut(GeorepStream& stream, const StreamFrame& frame) {
   const auto& end = frame.message->cut_end();
   if (end.state().positions_size() != 1) {
@@ -53,6 +68,9 @@ Task<Result<void>> SecondarySession::Impl::end_cut(GeorepStream& stream, const S
   }
   if (end.state().cut() != end.cut())
     co_return Error(EPROTO).with("cut {} ends as cut {}", end.cut(), end.state().cut());
+  if (spooled_state_.positions_size() > 0) {
+    CO_TRY(check_goes_on(spooled_state_.positions(0), end.state().positions(0)));
+  }
   CO_TRY(co_await spool_frame(stream, frame, end.cut()));
   {
     CO_TRY(auto guard, co_await lock_spool(stream));

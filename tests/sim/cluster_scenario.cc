@@ -23,7 +23,8 @@ class ClusterRun {
       : random_(make_seeded_random(options.seed ^ 0xbb67ae8584caa73b)),
         world_(options.seed, {.bricks = below(2) == 0 ? 1U : 3U,
                               .spread = below(2) == 0 ? Spread::kDirs : Spread::kFiles,
-                              .mounts = 2 + below(4)}),
+                              .mounts = 2 + below(4),
+                              .small_segments = below(2) == 0}),
         plan_(options.seed, options.faults, world_.loop.clock(), world_.trace),
         history_(world_.mounts.size()) {
     for (std::size_t i = 0; i < world_.mounts.size(); ++i) {
@@ -37,6 +38,7 @@ class ClusterRun {
 
   RunReport run() {
     while (all_.acknowledged < kOperations && report_.problems.empty()) phase();
+    if (report_.problems.empty()) report_.found(world_.site.differences_after_power_loss(random_->next()));
     report_.acknowledged = all_.acknowledged;
     report_.finish(plan_, world_.trace);
     return std::move(report_);
@@ -164,7 +166,13 @@ class ClusterRun {
 
   void fail_disk(Random& random, bool for_good) {
     all_.disk_failed = true;
-    world_.site.any_disk(random).fail_nth(1 + random.below(300), EIO, for_good);
+    auto& disk = world_.site.any_disk(random);
+    // Syncs are one call of many, and what they lose is told only once.
+    if (random.below(2) == 0) {
+      disk.fail_nth_sync(1 + random.below(20), EIO, for_good);
+    } else {
+      disk.fail_nth(1 + random.below(300), EIO, for_good);
+    }
     world_.loop.run_for(some(random, 3s));
     world_.site.kill();
     world_.site.boot();

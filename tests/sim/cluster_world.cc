@@ -44,7 +44,10 @@ ClusterWorld::ClusterWorld(std::uint64_t seed, ClusterOptions options)
       network(loop.clock(), seed, &trace),
       random(make_seeded_random(seed)),
       site(loop, network, "site", random->next(),
-           {.bricks = options.bricks, .skew = some(1s), .trace = &trace}) {
+           {.bricks = options.bricks,
+            .skew = some(1s),
+            .small_segments = options.small_segments,
+            .trace = &trace}) {
   site.found_cluster();
   if (options.bricks > 1) {
     site.call("POST", "/v1/volumes/data/options",
@@ -65,11 +68,8 @@ std::vector<std::string> ClusterWorld::problems() {
   std::vector<std::string> found;
   if (!at_rest()) found.push_back("transactions or files without a name are left");
   std::map<std::uint32_t, Store*> stores;
-  for (const auto& [set, brick] : site.stack().bricks()) {
-    stores[set] = &brick->store();
-    const auto log = must(brick->journal().verify());
-    if (!log.damage.empty()) found.push_back("log: " + log.damage.front().what);
-  }
+  for (const auto& [set, brick] : site.stack().bricks()) stores[set] = &brick->store();
+  std::ranges::move(site.log_problems(), std::back_inserter(found));
   std::ranges::move(volume_problems(stores, site.stack().placement()), std::back_inserter(found));
   return found;
 }

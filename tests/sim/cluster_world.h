@@ -41,6 +41,7 @@ struct ClusterOptions {
   std::uint32_t bricks = 1;
   Spread spread = Spread::kDirs;
   std::size_t mounts = 3;
+  bool small_segments = false;
 };
 
 struct ClusterWorld {

@@ -18,7 +18,7 @@ constexpr std::size_t kApplications = 3;
 class GeorepRun {
  public:
   explicit GeorepRun(const RunOptions& options)
-      : world_(options.seed),
+      : world_(options.seed, options.seed / 2 % 2 == 0),
         random_(make_seeded_random(options.seed ^ 0x6a09e667f3bcc909)),
         log_has_all_(random_->below(2) == 0),
         plan_(options.seed, options.faults, world_.loop.clock(), world_.trace) {
@@ -40,8 +40,10 @@ class GeorepRun {
       if (!report_.problems.empty()) break;
       world_.checkpoint();
       report_.found(world_.differences());
+      for (auto* site : {&world_.east, &world_.west}) report_.found(site->log_problems());
       if (log_has_all_) report_.found(world_.differences_from_the_log());
     }
+    if (report_.problems.empty()) report_.found(world_.east.differences_after_power_loss(random_->next()));
     report_.acknowledged = changes();
     report_.finish(plan_, world_.trace);
     return std::move(report_);

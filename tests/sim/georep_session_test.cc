@@ -208,6 +208,30 @@ TEST_F(GeorepStranger, FramesOutOfOrderEndTheConnectionOnly) {
   expect_unharmed();
 }
 
+/// What the primary's log was restored from is older than what it has shipped: other changes have these
+/// numbers.
+TEST_F(GeorepStranger, ACutThatEndsBeforeTheOneBeforeItIsRefused) {
+  const auto spooled = must(knock_with({hello})).message->welcome().spooled();
+  georep::StreamMessage begin, end;
+  begin.mutable_cut_begin()->set_cut(spooled.cut() + 1);
+  end.mutable_cut_end()->set_cut(spooled.cut() + 1);
+  end.mutable_cut_end()->set_frames(1);
+  *end.mutable_cut_end()->mutable_state() = spooled;
+  end.mutable_cut_end()->mutable_state()->set_cut(spooled.cut() + 1);
+  auto& position = *end.mutable_cut_end()->mutable_state()->mutable_positions(0);
+  for (auto change : {+[](georep::Position& p) { p.set_index(p.index() - 1); },
+                      +[](georep::Position& p) { p.set_term(p.term() - 1); },
+                      +[](georep::Position& p) { p.set_lineage(std::string(16, 'x')); }}) {
+    position = spooled.positions(0);
+    change(position);
+    auto answer = knock_with({hello, begin, end}, 2);
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->message->refusal().code(), georep::Refusal::FAILED);
+    EXPECT_THAT(answer->message->refusal().sentence(), testing::HasSubstr("cut"));
+  }
+  expect_unharmed();
+}
+
 TEST_F(GeorepStranger, ACutWithoutItsEndIsNeverApplied) {
   const auto next = must(knock_with({hello})).message->welcome().spooled().cut() + 1;
   const auto before = world.west.dump();

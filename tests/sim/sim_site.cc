@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "tests/sim/sim_site.h"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 
 #include "core-volume/admin/admin_client.h"
 #include "core-volume/layers/snapshot_view/read_only_layer.h"
+#include "tests/sim/fold.h"
 
 namespace polder {
 
@@ -52,6 +54,8 @@ void SimSite::found_cluster() {
   for (std::uint32_t brick = 0; brick < options_.bricks; ++brick)
     bricks.emplace_back(fmt::format("{}:/brick{}/data", name_, brick));
   call("POST", "/v1/volumes", {{"name", kSimVolume}, {"bricks", std::move(bricks)}, {"force", true}});
+  if (options_.small_segments)
+    call("POST", "/v1/volumes/data/options", {{"key", "changelog.segment-size"}, {"value", "64KiB"}});
   call("POST", "/v1/volumes/data/start");
 }
 
@@ -71,8 +75,35 @@ void SimSite::shut_down() {
 
 void SimSite::end_process() {
   network_.kill_processes(name_);
+  disks_.heal();  // of what was still to fail: what it takes for stable now must be there later
+  look_at_logs();
   disks_.freeze();
   shut_down();
+}
+
+void SimSite::look_at_logs() {
+  const auto running = daemon_->node().volumes.running(kSimVolume);
+  if (!running) return;
+  // A log that cannot be read now is the problem of whoever needs it: log_problems() says so at the end.
+  for (const auto& [set, brick] : running->stack->bricks()) (void)witnesses_[set].look(brick->journal());
+}
+
+std::vector<std::string> SimSite::log_problems() {
+  std::vector<std::string> found;
+  for (const auto& [set, brick] : stack().bricks()) {
+    std::ranges::move(witnesses_[set].problems(brick->journal()), std::back_inserter(found));
+    const auto log = must(brick->journal().verify());
+    if (!log.damage.empty()) found.push_back("log: " + log.damage.front().what);
+  }
+  return found;
+}
+
+std::vector<std::string> SimSite::differences_after_power_loss(std::uint64_t seed) {
+  must(loop_.run_until_done(stack().top().sync({})));
+  const auto before = dump();
+  lose_power(seed);
+  boot();
+  return differing_lines(before, dump(), name_ + " after a power loss, everything synced");
 }
 
 void SimSite::kill() {

@@ -13,6 +13,7 @@
 #include "base/seams.h"
 #include "base/workers.h"
 #include "core-volume/layer/conformance/client.h"
+#include "tests/sim/log_witness.h"
 #include "tests/support/loop.h"
 #include "tests/support/sim_disks.h"
 #include "tests/support/sim_snapshots.h"
@@ -42,8 +43,9 @@ struct SimProcess {
 
 struct SimSiteOptions {
   std::uint32_t bricks = 1;
-  nanoseconds skew{};      // of this machine's wall clock
-  Trace* trace = nullptr;  // outlives the site
+  nanoseconds skew{};           // of this machine's wall clock
+  bool small_segments = false;  // of the changelog: some are sealed, compressed and dropped within one run
+  Trace* trace = nullptr;       // outlives the site
 };
 
 class SimSite {
@@ -91,6 +93,14 @@ class SimSite {
   /// The whole volume as text, read inside of the brick: Client::dump().
   std::vector<std::string> dump();
 
+  // What is wrong, in sentences.
+
+  /// Of the logs, over all lives of the daemon.
+  std::vector<std::string> log_problems();
+  /// Everything is synced, then the power goes: the start folds what followed the last checkpoint once more,
+  /// and finds what the log cannot vouch for (invariants 6 and 7). The volume must be as it was.
+  std::vector<std::string> differences_after_power_loss(std::uint64_t seed);
+
   SimLoop& loop() { return loop_; }
   const std::string& name() const { return name_; }
   SkewedClock& clock() { return clock_; }
@@ -109,6 +119,7 @@ class SimSite {
  private:
   /// The process ends at once: nothing that its objects still do reaches disk or network.
   void end_process();
+  void look_at_logs();
 
   SimLoop& loop_;
   SimNetwork& network_;
@@ -122,6 +133,7 @@ class SimSite {
   std::unique_ptr<Random> random_;
   std::unique_ptr<SimProcess> process_;
   std::unique_ptr<Daemon> daemon_;
+  std::map<std::uint32_t, LogWitness> witnesses_;  // by set
 };
 
 /// A volume that is not this stack's own, driven by a loop that is not its own.

@@ -31,13 +31,15 @@ void log_only_what_was_asked_for() {
   log::configure("sim", level, text ? "" : "/dev/null");
 }
 
-SimWorld::SimWorld(std::uint64_t seed)
+SimWorld::SimWorld(std::uint64_t seed, bool small_segments)
     : openssl(seed),
       trace(loop.clock()),
       network(loop.clock(), seed, &trace),
       random(make_seeded_random(seed)),
-      east(loop, network, "east", random->next(), {.skew = some(1s), .trace = &trace}),
-      west(loop, network, "west", random->next(), {.skew = some(1s), .trace = &trace}),
+      east(loop, network, "east", random->next(),
+           {.skew = some(1s), .small_segments = small_segments, .trace = &trace}),
+      west(loop, network, "west", random->next(),
+           {.skew = some(1s), .small_segments = small_segments, .trace = &trace}),
       mount_process_(east.clock(), *random, east.disks(), east.transport()),
       mount(*mount_process_.seams, loop.executor(), mount_options()) {
   east.found_cluster();

@@ -17,7 +17,7 @@ namespace polder {
 /// To standard error, at the level that POLDER_SIM_LOG names; else nothing.
 void log_only_what_was_asked_for();
 struct SimWorld {
-  explicit SimWorld(std::uint64_t seed);
+  explicit SimWorld(std::uint64_t seed, bool small_segments = false);
   ~SimWorld();
 
   /// Pairs the two volumes by a token, as the README does it.

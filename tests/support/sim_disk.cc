@@ -157,8 +157,8 @@ double SimDisk::used_percent() const {
 }
 
 Result<void> SimDisk::State::count_call(std::string_view name) {
-  auto own = fault.count();
-  auto shared = shared_fault ? shared_fault->count() : Result<void>();
+  auto own = fault.count(name);
+  auto shared = shared_fault ? shared_fault->count(name) : Result<void>();
   if (trace) trace->add(actor, name, fault.calls());
   return own ? shared : own;
 }

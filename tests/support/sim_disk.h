@@ -48,8 +48,12 @@ class SimDisk final : public Disk {
   /// A failed fsync (syncfs) also makes the kernel forget that the pages (of all files) were dirty, as Linux
   /// does.
   void fail_nth(std::uint64_t n, int code, bool sticky = false) { fault_.fail_nth(n, code, sticky); }
+  /// The n-th fsync, fdatasync or syncfs from now; when sticky, all calls after it as well.
+  void fail_nth_sync(std::uint64_t n, int code, bool sticky = false) {
+    fault_.fail_nth_sync(n, code, sticky);
+  }
   void heal() { fault_.heal(); }
-  /// True once the call named by fail_nth was made.
+  /// True once the call named by fail_nth or fail_nth_sync was made.
   bool fault_fired() const { return fault_.fired(); }
   /// Power losses so far, and 1.
   std::uint64_t boots() const;

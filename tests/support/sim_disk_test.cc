@@ -76,6 +76,23 @@ TEST_F(SimDiskTest, TheNthCallFailsWithoutEffect) {
   EXPECT_TRUE(disk_.stat(Disk::kNoDir, "/d").failed_with(ENOENT));
 }
 
+TEST_F(SimDiskTest, TheNthSyncFails) {
+  auto file = open("/f");
+  disk_.fail_nth_sync(2, EIO);
+  ASSERT_TRUE(disk_.fdatasync(file.fd()));
+  ASSERT_TRUE(disk_.pwrite(file.fd(), as_bytes("1"), 0));
+  EXPECT_FALSE(disk_.fault_fired());
+  EXPECT_TRUE(disk_.syncfs(file.fd()).failed_with(EIO));
+  EXPECT_TRUE(disk_.fault_fired());
+  EXPECT_TRUE(disk_.fsync(file.fd()));
+  disk_.fail_nth_sync(1, EIO, true);
+  ASSERT_TRUE(disk_.pwrite(file.fd(), as_bytes("2"), 0));
+  EXPECT_TRUE(disk_.fsync(file.fd()).failed_with(EIO));
+  EXPECT_TRUE(disk_.pwrite(file.fd(), as_bytes("3"), 0).failed_with(EIO)) << "whatever follows";
+  disk_.heal();
+  EXPECT_EQ(content("/f"), "2");
+}
+
 TEST_F(SimDiskTest, AFullDiskTakesWhatFits) {
   auto file = open("/f");
   disk_.set_capacity(3 * 4096);

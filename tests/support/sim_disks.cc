@@ -24,6 +24,11 @@ void SimDisks::for_all(Visit visit) {
   for (auto& [directory, disk] : mounts_) visit(*disk);
 }
 
+void SimDisks::heal() {
+  fault_.heal();
+  for_all([](SimDisk& disk) { disk.heal(); });
+}
+
 void SimDisks::freeze() {
   for_all([](SimDisk& disk) { disk.freeze(); });
 }

@@ -24,6 +24,7 @@ class SimDisks final : public Disk {
   SimFault& fault() { return fault_; }
   const SimFault& fault() const { return fault_; }
   /// All at once.
+  void heal();
   void freeze();
   void kill();
   /// Each disk loses what it likes; what mount() brought is no longer mounted.

@@ -5,9 +5,27 @@
 
 namespace polder {
 
+namespace {
+
+bool is_sync(std::string_view call) {
+  return call == "fsync" || call == "fdatasync" || call == "syncfs";
+}
+
+}  // namespace
+
 void SimFault::fail_nth(std::uint64_t n, int code, bool sticky) {
   std::lock_guard lock(mutex_);
-  fail_at_ = calls_ + n;
+  fail_at(calls_ + n, 0, code, sticky);
+}
+
+void SimFault::fail_nth_sync(std::uint64_t n, int code, bool sticky) {
+  std::lock_guard lock(mutex_);
+  fail_at(0, syncs_ + n, code, sticky);
+}
+
+void SimFault::fail_at(std::uint64_t call, std::uint64_t sync, int code, bool sticky) {
+  fail_at_ = call;
+  fail_sync_ = sync;
   code_ = code;
   sticky_ = sticky;
   freezes_ = fired_ = false;
@@ -23,7 +41,7 @@ void SimFault::freeze_at(std::uint64_t n, std::function<void()> at_death) {
 
 void SimFault::heal() {
   std::lock_guard lock(mutex_);
-  fail_at_ = 0;
+  fail_at_ = fail_sync_ = 0;
   freezes_ = false;
   at_death_ = nullptr;
 }
@@ -43,9 +61,10 @@ bool SimFault::is_dead() const {
   return freezes_ && fired_;
 }
 
-Result<void> SimFault::count() {
+Result<void> SimFault::count(std::string_view name) {
   std::lock_guard lock(mutex_);
   ++calls_;
+  if (is_sync(name) && ++syncs_ == fail_sync_) fail_at_ = calls_;
   if (fail_at_ == 0 || calls_ < fail_at_ || (calls_ > fail_at_ && !sticky_)) return {};
   fired_ = true;
   if (auto at_death = std::exchange(at_death_, nullptr)) at_death();

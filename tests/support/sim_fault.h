@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -14,6 +15,8 @@ class SimFault {
  public:
   /// The n-th call from now (1 = the next one) fails without effect; when sticky, so do all that follow.
   void fail_nth(std::uint64_t n, int code, bool sticky = false);
+  /// The n-th of the calls that sync from now; when sticky, also all calls that follow, of any kind.
+  void fail_nth_sync(std::uint64_t n, int code, bool sticky = false);
   /// From the n-th call on the process is dead: all calls fail. `at_death` is called in the first of them,
   /// and must not use the disk.
   void freeze_at(std::uint64_t n, std::function<void()> at_death = {});
@@ -26,12 +29,16 @@ class SimFault {
   bool is_dead() const;
 
   /// One call more; what it fails with.
-  Result<void> count();
+  Result<void> count(std::string_view name);
 
  private:
+  void fail_at(std::uint64_t call, std::uint64_t sync, int code, bool sticky);
+
   mutable std::mutex mutex_;
   std::uint64_t calls_ = 0;
-  std::uint64_t fail_at_ = 0;  // a value of calls_; 0: none
+  std::uint64_t syncs_ = 0;      // of them
+  std::uint64_t fail_at_ = 0;    // a value of calls_; 0: none
+  std::uint64_t fail_sync_ = 0;  // a value of syncs_, whose call will be fail_at_; 0: none
   int code_ = 0;
   bool sticky_ = false;
   bool freezes_ = false;

@@ -195,6 +195,20 @@ void Client::truncate(Gfid gfid, std::uint64_t size) {
   must(setattr(gfid, {.fields = SetAttr::kSize, .size = size}));
 }
 
+namespace {
+
+/// fmt's own quoting fails on bytes that are no UTF-8.
+std::string quoted(std::string_view bytes) {
+  std::string text = "\"";
+  for (const char byte : bytes) {
+    const bool plain = byte >= ' ' && byte <= '~' && byte != '"' && byte != '\\';
+    text += plain ? std::string(1, byte) : fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
+  }
+  return text + '"';
+}
+
+}  // namespace
+
 std::vector<std::string> Client::dump() {
   std::vector<std::string> lines;
   dump_into(Gfid::root(), "", lines);
@@ -208,9 +222,9 @@ void Client::dump_into(Gfid gfid, const std::string& path, std::vector<std::stri
                                  a.is_directory() ? 0 : a.size, stamp(a.mtime), stamp(a.ctime));
   std::vector<std::string> keys = must(listxattr(gfid));
   std::sort(keys.begin(), keys.end());
-  for (const std::string& key : keys) line += fmt::format(" {}={:?}", key, must(getxattr(gfid, key)));
+  for (const std::string& key : keys) line += fmt::format(" {}={}", key, quoted(must(getxattr(gfid, key))));
   if (S_ISLNK(a.mode)) line += " -> " + must(readlink(gfid));
-  if (a.is_regular()) line += fmt::format(" content {:?}", content(gfid));
+  if (a.is_regular()) line += " content " + quoted(content(gfid));
   lines.push_back(std::move(line));
   if (!a.is_directory()) return;
   for (const std::string& name : names(gfid))

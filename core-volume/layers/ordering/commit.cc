@@ -33,23 +33,6 @@ void OrderingLayer::on_invalidation(std::function<void(const Invalidation&)> lis
 
 // --- keys
 
-KeyLocks::Key OrderingLayer::name_key(const Gfid& parent, std::string_view name) {
-  std::string key = "n";
-  key.append(reinterpret_cast<const char*>(parent.bytes.data()), parent.bytes.size());
-  key.append(name);
-  return {std::move(key), KeyLocks::Mode::kExclusive};
-}
-
-KeyLocks::Key OrderingLayer::object_key(const Gfid& gfid, KeyLocks::Mode mode) {
-  std::string key = "o";
-  key.append(reinterpret_cast<const char*>(gfid.bytes.data()), gfid.bytes.size());
-  return {std::move(key), mode};
-}
-
-KeyLocks::Key OrderingLayer::tree_key() {
-  return {"d", KeyLocks::Mode::kExclusive};
-}
-
 KeyLocks::Key OrderingLayer::reaping_key(KeyLocks::Mode mode) {
   return {"r", mode};
 }

@@ -30,6 +30,7 @@
 #include "core-volume/layer/set_peer.h"
 #include "core-volume/layers/ordering/data_sync.h"
 #include "core-volume/layers/ordering/fetch_patience.h"
+#include "core-volume/layers/ordering/keys.h"
 #include "core-volume/layers/ordering/name_hints.h"
 #include "core-volume/layers/ordering/open_files.h"
 #include "core-volume/layers/ordering/retry_table.h"
@@ -210,10 +211,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
     std::optional<Record> undo;
   };
 
-  // Key locks (keys.cc is small enough to be here).
-  static KeyLocks::Key name_key(const Gfid& parent, std::string_view name);
-  static KeyLocks::Key object_key(const Gfid& gfid, KeyLocks::Mode mode);
-  static KeyLocks::Key tree_key();                        // directories that move to another parent
+  // Key locks (others: keys.h).
   static KeyLocks::Key reaping_key(KeyLocks::Mode mode);  // the last one that is taken
 
   // On a worker, with the keys held (commit.cc).
@@ -300,7 +298,6 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Task<Result<void>> sync_object(Gfid gfid, bool data_only);
 
   // Replay (replay.cc).
-  Keys keys_of(const Record& record) const;
   Result<void> replay_on_worker(std::vector<Record>& records, const std::vector<ApplyHints>& hints);
   std::map<Gfid, std::uint64_t> orphans_of(const std::vector<Record>& records,
                                            const std::vector<ApplyHints>& hints);

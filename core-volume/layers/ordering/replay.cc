@@ -13,19 +13,6 @@ constexpr std::size_t kBatch = 64;
 
 }  // namespace
 
-OrderingLayer::Keys OrderingLayer::keys_of(const Record& record) const {
-  Keys keys;
-  if (!record.gfid.is_nil()) keys.push_back(object_key(record.gfid, KeyLocks::Mode::kExclusive));
-  if (!record.displaced.is_nil()) keys.push_back(object_key(record.displaced, KeyLocks::Mode::kExclusive));
-  for (const auto* entry : {&record.name, &record.to}) {
-    if (entry->parent.is_nil()) continue;
-    keys.push_back(name_key(entry->parent, entry->name));
-    keys.push_back(object_key(entry->parent, KeyLocks::Mode::kShared));
-  }
-  if (record.kind == RecordKind::kRename) keys.push_back(tree_key());  // perhaps a directory
-  return keys;
-}
-
 Task<Result<void>> OrderingLayer::replay(const OpContext& ctx, std::span<const Record> records) {
   // All of them before the first: a call that is refused has changed nothing.
   for (const auto& record : records) {
@@ -39,7 +26,7 @@ Task<Result<void>> OrderingLayer::replay(const OpContext& ctx, std::span<const R
     for (auto& record : copies) {
       record.session = 0;
       record.sequence = 0;
-      std::ranges::move(keys_of(record), std::back_inserter(keys));
+      std::ranges::move(polder::keys_of(record), std::back_inserter(keys));
     }
     CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
     std::vector<ApplyHints> hints;
