@@ -2,6 +2,8 @@
 // Two sites: applications change east while connections break, the network parts, and daemons and machines of
 // both sides die. West is always east at the end of some cut, in the end both are the same, and east is what
 // its log says.
+#include <array>
+
 #include "base/concurrency.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/sim_world.h"
@@ -30,10 +32,10 @@ class GeorepRun {
 
   RunReport run() {
     must(world_.east.brick().journal().set_cursor("fold", 0));  // so that the log stays whole
-    work(20, false);                                            // for the first sync
-    world_.pair();
-    world_.start_session();
-    while (changes() < kChanges && report_.problems.empty()) {
+    populate();
+    begin_first_sync();
+    const auto enough = changes() + kChanges;
+    while (changes() < enough && report_.problems.empty()) {
       work(60, true);
       for (const auto& application : applications_)
         if (!application->failure().empty()) report_.found({"application: " + application->failure()});
@@ -57,10 +59,36 @@ class GeorepRun {
   }
   SimSite& any_site(Random& random) { return random.below(3) == 0 ? world_.east : world_.west; }
 
+  /// What the first sync finds: nothing in some runs, some hundreds of objects in others.
+  void populate() {
+    constexpr std::array kOperations{0, 20, 100, 400};
+    work(kOperations[random_->below(kOperations.size())], false);
+  }
+
+  /// While the applications work, and from the start on with faults: names and objects that the scan has seen
+  /// move, get links and go.
+  void begin_first_sync() {
+    TaskGroup group("applications");
+    spawn(group, 60);
+    world_.loop.run_for(world_.some(200ms));
+    world_.pair();
+    world_.loop.run_for(world_.some(200ms));
+    world_.start_session();
+    go_on(group, true);
+  }
+
   void work(int operations, bool faults) {
     TaskGroup group("applications");
+    spawn(group, operations);
+    go_on(group, faults);
+  }
+
+  void spawn(TaskGroup& group, int operations) {
     for (const auto& application : applications_)
       group.spawn(world_.loop.executor(), application->run(operations));
+  }
+
+  void go_on(TaskGroup& group, bool faults) {
     while (group.size() > 0) {
       world_.loop.run_for(world_.some(200ms));
       if (faults && group.size() > 0) plan_.next(kFaults);

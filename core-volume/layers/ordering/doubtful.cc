@@ -9,6 +9,9 @@
 namespace polder {
 
 void OrderingLayer::Recovery::note_bytes(const Record& record) {
+  // A new file is written next, and that record may be lost.
+  const bool is_new_file = record.kind == RecordKind::kCreate && S_ISREG(record.state.mode);
+  if (is_new_file) bytes_.try_emplace(record.gfid);
   if (record.kind > RecordKind::kZero) return;
   auto& of_object = bytes_[record.gfid];
   of_object.unlogged |= is_unlogged(record);

@@ -5,11 +5,11 @@
 //
 // A start after a power loss therefore looks at every object (store/changed.h), before it changes anything.
 // When the log's tail has been done again it logs each that has changed since the log's last record, as it is
-// now (invariant 6); and each file that the tail has written, since bytes may be newer than what their inode
-// says. Between kFoundBegin and kFoundEnd first the objects (start_log.h), then names, then for
+// now (invariant 6); and each file that the tail has made or written, since bytes may be newer than what
+// their inode says. Between kFoundBegin and kFoundEnd first the objects (start_log.h), then names, then for
 // each directory which names it has (kListed), then the directories' times.
 //
-// What remains: a file that the tail has not written, and of which the file system wrote pages and not yet
+// What remains: a file that the tail has neither made nor written, and of which the file system wrote pages and not yet
 // its inode. `polder georep verify` finds such a file.
 //
 // Only where somebody follows the log: the look takes some seconds per million objects. A mark on the brick,
