@@ -61,9 +61,14 @@ class GeorepRun {
     TaskGroup group("applications");
     for (const auto& application : applications_)
       group.spawn(world_.loop.executor(), application->run(operations));
-    while (group.size() > 0) {
-      world_.loop.run_for(world_.some(200ms));
-      if (faults && group.size() > 0) plan_.next(kFaults);
+    try {
+      while (group.size() > 0) {
+        world_.loop.run_for(world_.some(200ms));
+        if (faults && group.size() > 0) plan_.next(kFaults);
+      }
+    } catch (...) {  // a site does not start any more, say: that is to be told, not what it leaves running
+      world_.loop.run_until_done(group.stop());
+      throw;
     }
   }
 
