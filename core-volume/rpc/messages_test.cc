@@ -204,6 +204,32 @@ TEST(MessagesTest, RecordsBeyondNumberAreNotEvenMade) {
   EXPECT_TRUE(decode("\x10\xff\xff\xff\xff\x07" + description).failed_with(EPROTO));
 }
 
+/// Two bytes an attribute, likewise, whatever record they are of.
+TEST(MessagesTest, XattrsOfRecordsBeyondNumberAreNotEvenMade) {
+  const auto with_xattrs = [](std::uint32_t records, std::uint32_t each) {
+    wire::RecordState state;
+    for (std::uint32_t i = 0; i < each; ++i) state.add_xattrs();
+    wire::Records all;
+    for (std::uint32_t i = 0; i < records; ++i) *all.add_records()->mutable_state() = state;
+    const auto bytes = all.SerializeAsString();
+    return decode_records(Buffer::copy_of(bytes), static_cast<std::uint32_t>(bytes.size()));
+  };
+  EXPECT_TRUE(with_xattrs(1, kRpcRecordXattrsMax));
+  auto refused = with_xattrs(1, kRpcRecordXattrsMax + 1);
+  ASSERT_TRUE(refused.failed_with(EPROTO));
+  EXPECT_THAT(refused.error().message(), testing::HasSubstr("extended attributes"));
+  EXPECT_TRUE(with_xattrs(2, kRpcRecordXattrsMax / 2));
+  EXPECT_TRUE(with_xattrs(2, kRpcRecordXattrsMax / 2 + 1).failed_with(EPROTO));
+}
+
+/// What a replay is cut by keeps each request below both limits.
+TEST(MessagesTest, ARequestIsCutBeforeItHasTooManyXattrs) {
+  Record record;
+  record.kind = RecordKind::kCreate;
+  for (int i = 0; i < 1000; ++i) record.state.xattrs[fmt::format("user.{}", i)] = "";
+  EXPECT_GE(encoded_bytes(record), 1000u * kRpcRecordXattr_bytes_min);
+}
+
 TEST(MessagesTest, ADirectoryPageHasALimit) {
   const auto page = encode_page(page_of(20'000), kRpcDirectoryPage_bytes_max);
   EXPECT_LE(page.size(), kRpcDirectoryPage_bytes_max);

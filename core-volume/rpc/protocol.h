@@ -29,6 +29,9 @@ constexpr std::uint32_t kRpcDirectoryPage_bytes_max = 1u << 20;
 /// What a record counts for at least when a replay is cut into requests, and so the most records of one.
 constexpr std::uint32_t kRpcRecord_bytes_min = 192;
 constexpr std::uint32_t kRpcRecordsMax = kRpcData_bytes_max / kRpcRecord_bytes_min;
+/// The same for the extended attributes of all its records. One record has no more than a file may have.
+constexpr std::uint32_t kRpcRecordXattr_bytes_min = 256;
+constexpr std::uint32_t kRpcRecordXattrsMax = kRpcData_bytes_max / kRpcRecordXattr_bytes_min;
 constexpr std::uint32_t kRpcXattrList_bytes_max = 1u << 20;
 constexpr std::uint32_t kRpcInFlightMax = 1024;  // requests of one session without a reply
 constexpr std::uint32_t kRpcErrorContext_bytes_max = 1024;

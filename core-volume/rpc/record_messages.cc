@@ -3,6 +3,8 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/wire_format_lite.h>
 
+#include <algorithm>
+
 #include "core-volume/rpc/messages.h"
 #include "core-volume/rpc/protocol.h"
 
@@ -99,17 +101,57 @@ Result<Record> record_from(const wire::Records::One& in) {
   return record;
 }
 
+using google::protobuf::internal::WireFormatLite;
+
+google::protobuf::io::CodedInputStream stream_over(ConstBytes message) {
+  return google::protobuf::io::CodedInputStream(reinterpret_cast<const std::uint8_t*>(message.data()),
+                                                static_cast<int>(message.size()));
+}
+
+/// Calls `visit` with each field that is a message or a string, and its number. What is unreadable ends it as
+/// it will end the parser.
+template <typename Visit>
+void for_each_field(ConstBytes message, Visit visit) {
+  auto in = stream_over(message);
+  while (const auto tag = in.ReadTag()) {
+    if (WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+      if (!WireFormatLite::SkipField(&in, tag)) return;
+      continue;
+    }
+    std::uint32_t size = 0;
+    if (!in.ReadVarint32(&size) || size > message.size()) return;
+    const auto at = static_cast<std::size_t>(in.CurrentPosition());
+    if (!in.Skip(static_cast<int>(size))) return;
+    visit(WireFormatLite::GetTagFieldNumber(tag), message.subspan(at, size));
+  }
+}
+
+/// Two bytes can announce an extended attribute, too.
+std::size_t count_xattrs(ConstBytes description) {
+  std::size_t count = 0;
+  for_each_field(description, [&](int number, ConstBytes record) {
+    if (number != wire::Records::kRecordsFieldNumber) return;
+    for_each_field(record, [&](int field, ConstBytes state) {
+      if (field != wire::Records::One::kStateFieldNumber) return;
+      for_each_field(state,
+                     [&](int one, ConstBytes) { count += one == wire::RecordState::kXattrsFieldNumber; });
+    });
+  });
+  return count;
+}
+
 /// Two bytes can announce a record, which takes hundreds in memory: they are counted before they are made.
 /// Fields of a later version count, too. What is unreadable ends the count as it will end the parser.
 Result<void> check_count(ConstBytes description) {
-  google::protobuf::io::CodedInputStream in(reinterpret_cast<const std::uint8_t*>(description.data()),
-                                            static_cast<int>(description.size()));
+  auto in = stream_over(description);
   std::uint32_t count = 0;
   while (const auto tag = in.ReadTag()) {
-    if (!google::protobuf::internal::WireFormatLite::SkipField(&in, tag)) break;
+    if (!WireFormatLite::SkipField(&in, tag)) break;
     if (++count > kRpcRecordsMax)
       return Error(EPROTO).with("more than {} records in a request", kRpcRecordsMax);
   }
+  if (count_xattrs(description) > kRpcRecordXattrsMax)
+    return Error(EPROTO).with("more than {} extended attributes in a request", kRpcRecordXattrsMax);
   return {};
 }
 
@@ -133,7 +175,8 @@ std::size_t encoded_bytes(const Record& record) {
                       record.to.name.size() + record.state.target.size() + record.key.size() +
                       record.text.size();
   if (record.value) bytes += record.value->size();
-  for (const auto& [key, value] : record.state.xattrs) bytes += key.size() + value.size() + 16;
+  for (const auto& [key, value] : record.state.xattrs)
+    bytes += std::max<std::size_t>(key.size() + value.size() + 16, kRpcRecordXattr_bytes_min);
   return bytes;
 }
 

@@ -150,6 +150,13 @@ Task<Result<void>> PrimarySession::Impl::ship_log() {
   }
 }
 
+/// Whoever has read it: what a power loss could still take from here neither leaves nor decides what does.
+Result<void> PrimarySession::Impl::check_stable(std::uint64_t index) const {
+  const auto stable = brick_.journal.stable_index();
+  if (index <= stable) return {};
+  return Error(EIO).with("record {} was to be shipped, but only {} are stable", index, stable);
+}
+
 /// Fills `ahead_` with what may be read now, within bounds.
 Task<Result<void>> PrimarySession::Impl::look_ahead() {
   co_return co_await on_worker(seams_.workers, [&]() -> Result<void> {
@@ -170,6 +177,7 @@ Task<Result<void>> PrimarySession::Impl::look_ahead() {
     while (ahead_.size() < kAheadRecords && bytes < kAhead_bytes) {
       TRY(auto record, reader_->next());
       if (!record) break;
+      TRY(check_stable(record->index));
       bytes += record->length;
       ahead_.push_back(std::move(*record));
     }
@@ -261,17 +269,9 @@ Task<Result<void>> PrimarySession::Impl::wait_for_window() {
   co_return Error(ECONNRESET).with("the connection to the secondary ended");
 }
 
-/// Whoever has read it: what a power loss could still take from here does not leave.
-Result<void> PrimarySession::Impl::check_stable(const AppliedState& state) const {
-  const auto upto = state.positions_size() ? state.positions(0).index() : 0;
-  if (upto <= brick_.journal.stable_index()) return {};
-  return Error(EIO).with("a cut would reach to record {}, but only {} are stable", upto,
-                         brick_.journal.stable_index());
-}
-
 Task<Result<void>> PrimarySession::Impl::send_cut(const CutPlan& plan, AppliedState state, bool scan,
                                                   Hlc first_hlc) {
-  CO_TRY(check_stable(state));
+  CO_TRY(check_stable(state.positions_size() ? state.positions(0).index() : 0));
   CO_TRY(co_await wait_for_window());
   const auto cut = shipped_.cut() + 1;
   ResumePoint resume;

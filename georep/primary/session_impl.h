@@ -47,7 +47,7 @@ struct PrimarySession::Impl {
   std::size_t size_of_next_cut() const;
   Task<Result<CutPlan>> plan_next(std::vector<Record> records);
   Task<Result<CutPlan>> plan_restored(const Record& restored);
-  Result<void> check_stable(const AppliedState& state) const;
+  Result<void> check_stable(std::uint64_t index) const;
   Task<Result<void>> send_cut(const CutPlan& plan, AppliedState state, bool scan, Hlc first_hlc);
   Task<Result<void>> wait_for_window();
   Task<Result<void>> look_ahead();

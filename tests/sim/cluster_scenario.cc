@@ -37,7 +37,12 @@ class ClusterRun {
   }
 
   RunReport run() {
-    while (all_.acknowledged < kOperations && report_.problems.empty()) phase();
+    try {
+      while (all_.acknowledged < kOperations && report_.problems.empty()) phase();
+    } catch (...) {  // the site does not start any more, say: that is to be told, not what it leaves running
+      world_.loop.run_until_done(group_.stop());
+      throw;
+    }
     if (report_.problems.empty()) report_.found(world_.site.differences_after_power_loss(random_->next()));
     report_.acknowledged = all_.acknowledged;
     report_.finish(plan_, world_.trace);

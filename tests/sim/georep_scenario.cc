@@ -89,9 +89,14 @@ class GeorepRun {
   }
 
   void go_on(TaskGroup& group, bool faults) {
-    while (group.size() > 0) {
-      world_.loop.run_for(world_.some(200ms));
-      if (faults && group.size() > 0) plan_.next(kFaults);
+    try {
+      while (group.size() > 0) {
+        world_.loop.run_for(world_.some(200ms));
+        if (faults && group.size() > 0) plan_.next(kFaults);
+      }
+    } catch (...) {  // a site does not start any more, say: that is to be told, not what it leaves running
+      world_.loop.run_until_done(group.stop());
+      throw;
     }
   }
 
