@@ -19,6 +19,18 @@ std::string stamp(const timespec& time) {
   return fmt::format("{}.{:09}", time.tv_sec, time.tv_nsec);
 }
 
+/// Any bytes; fmt's {:?} takes text only.
+std::string quoted(std::string_view bytes) {
+  std::string text = "\"";
+  for (const char byte : bytes) {
+    if (byte >= ' ' && byte <= '~' && byte != '"' && byte != '\\')
+      text += byte;
+    else
+      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
+  }
+  return text + '"';
+}
+
 }  // namespace
 
 template <typename T>
@@ -208,9 +220,9 @@ void Client::dump_into(Gfid gfid, const std::string& path, std::vector<std::stri
                                  a.is_directory() ? 0 : a.size, stamp(a.mtime), stamp(a.ctime));
   std::vector<std::string> keys = must(listxattr(gfid));
   std::sort(keys.begin(), keys.end());
-  for (const std::string& key : keys) line += fmt::format(" {}={:?}", key, must(getxattr(gfid, key)));
+  for (const std::string& key : keys) line += fmt::format(" {}={}", key, quoted(must(getxattr(gfid, key))));
   if (S_ISLNK(a.mode)) line += " -> " + must(readlink(gfid));
-  if (a.is_regular()) line += fmt::format(" content {:?}", content(gfid));
+  if (a.is_regular()) line += " content " + quoted(content(gfid));
   lines.push_back(std::move(line));
   if (!a.is_directory()) return;
   for (const std::string& name : names(gfid))
