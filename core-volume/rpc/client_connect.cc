@@ -230,9 +230,10 @@ void ClientLink::adopt(const wire::Welcome& welcome) {
   volume_ = gfid_from(welcome.volume());
   lineage_ = gfid_from(welcome.lineage());
   read_only_ = welcome.read_only();
-  if (!first && welcome.losses() != losses_) {
-    log::warning("volume {}: the server has lost power: what was not synced before may be gone",
-                 options_.volume);
+  // A restore has undone it, whatever the restored brick remembers of power losses.
+  if (restored || (!first && welcome.losses() != losses_)) {
+    log::warning("volume {}: {}: what was not synced before may be gone", options_.volume,
+                 restored ? "the volume was restored" : "the server has lost power");
     unsynced_.lose();
   }
   losses_ = welcome.losses();

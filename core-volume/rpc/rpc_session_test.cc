@@ -355,6 +355,17 @@ TEST_F(RpcSessionTest, RestoredVolumeMakesHandlesStale) {
   EXPECT_TRUE(world.run(mkdir("after")));
 }
 
+TEST_F(RpcSessionTest, WhatWasNotSyncedWhenAVolumeWasRestoredIsToldOnce) {
+  auto opened = *world.run(create("f"));
+  ASSERT_TRUE(world.run(
+      client->write(world.ctx, opened.attr.gfid, opened.handle, 0, Buffer::copy_of("hello"), false)));
+  world.stop_server();
+  ++world.volume->incarnation;
+  world.start_server();
+  EXPECT_TRUE(world.run(client->fsync(world.ctx, opened.attr.gfid, false)).failed_with(EIO));
+  EXPECT_TRUE(world.run(client->fsync(world.ctx, opened.attr.gfid, false)));
+}
+
 TEST_F(RpcSessionTest, AStoppedVolumeIsAPauseForThoseWhoHaveItMounted) {
   world.stop_server();
   world.started = false;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Several machines change a volume of one or three bricks while connections break, disks fail, the daemon is
 // killed and the power goes, again and again. What was acknowledged is there, what an fsync was acknowledged
-// for survives the loss of power, and nothing is there that nobody made.
+// for survives the loss of power, and nothing is there that nobody made. Snapshots are made in the middle of
+// it, and the volume goes back to one now and then: cluster_snapshots.h.
 #include "base/concurrency.h"
 #include "base/coro.h"
+#include "tests/sim/cluster_snapshots.h"
 #include "tests/sim/cluster_world.h"
 #include "tests/sim/scenario.h"
 #include "tests/workload/look.h"
@@ -55,7 +57,7 @@ class ClusterRun {
 
   /// The clients work while things go wrong; then all is looked at, and is where the next phase begins.
   void phase() {
-    all_.stop = all_.power_lost = all_.disk_failed = all_.full = false;
+    all_.stop = all_.power_lost = all_.disk_failed = all_.full = restored_ = false;
     const auto sessions = this->sessions();
     for (std::size_t i = 0; i < clients_.size(); ++i) {
       auto& ops = world_.mounts[i]->ops();
@@ -64,13 +66,27 @@ class ClusterRun {
     }
     for (auto faults = 2 + below(6); group_.size() > 0; faults -= faults > 0) {
       world_.loop.run_for(world_.some(200ms));
-      if (faults > 1 && !all_.power_lost) plan_.next(kFaults);
-      if (faults == 1) plan_.next(kEnds);
+      if (faults > 1 && !all_.power_lost) plan_.next(can_snapshot() ? kFaultsAndSnapshots : kFaults);
+      if (faults == 1) plan_.next(can_snapshot() ? kEndsAndSnapshots : kEnds);
     }
     settle();
     if (!report_.problems.empty()) return;
     auto found = look(sessions == this->sessions());
+    if (can_snapshot() && report_.problems.empty()) found = after_snapshots(std::move(found));
     if (report_.problems.empty()) begin_again(found);
+  }
+
+  /// Of a volume of several bricks there are none yet.
+  bool can_snapshot() const { return world_.site.bricks() == 1; }
+
+  /// Those of this phase hold what they must; perhaps one of all is gone back to, or deleted.
+  FoundVolume after_snapshots(FoundVolume found) {
+    snapshots_.judge(history_, shared_);
+    if (!report_.problems.empty() || !snapshots_.any() || below(2) == 0) return found;
+    plan_.next(kAtRest);
+    if (!report_.problems.empty()) return found;
+    report_.found(world_.problems());
+    return SharedFiles::others(must(world_.loop.run_until_done(polder::look(world_.site.stack().top()))));
   }
 
   /// What a full disk could not take is done soon after there is room.
@@ -83,6 +99,7 @@ class ClusterRun {
 
   /// What was left open ends.
   void settle() {
+    if (all_.power_lost) look_for_open_steps();
     for (int tries = 0; all_.full && !all_done() && tries < 60; ++tries) world_.loop.run_for(1s);
     for (std::size_t i = 0; i < clients_.size(); ++i) {
       auto& ops = world_.mounts[i]->ops();
@@ -94,6 +111,13 @@ class ClusterRun {
       if (!resolved) report_.found({"resolve: " + resolved.error().message()});
       world_.loop.run_until_done(sharers_[i]->close_all(ops));
     }
+  }
+
+  /// What the volume has lost a snapshot may have.
+  void look_for_open_steps() {
+    snapshots_.look_into_new([&](FileOps& inside) {
+      for (const auto& client : clients_) must(world_.loop.run_until_done(client->look_for_open(inside)));
+    });
   }
 
   /// A client that was away for too long has another one now, and none of its locks.
@@ -121,7 +145,7 @@ class ClusterRun {
   void begin_again(const FoundVolume& found) {
     for (const auto& mount : world_.mounts) {
       auto synced = world_.loop.run_until_done(mount->ops().sync({}));
-      const bool may_fail = all_.power_lost || all_.disk_failed;
+      const bool may_fail = all_.power_lost || all_.disk_failed || restored_;
       if (synced.failed_with(EIO) && may_fail) synced = world_.loop.run_until_done(mount->ops().sync({}));
       if (!synced) report_.found({mount->name() + ": sync: " + synced.error().message()});
     }
@@ -208,6 +232,47 @@ class ClusterRun {
     for (const auto& client : clients_) client->expect_losses();
   }
 
+  /// While a connection breaks, or a machine is away.
+  void make_snapshot(Random& random) {
+    const auto& machine = any_mount(random).name();
+    const auto trouble = random.below(3);
+    group_.spawn(world_.loop.executor(), after(some(random, 20ms), [this, trouble, machine] {
+                   if (trouble == 1) world_.network.reset("site", machine);
+                   if (trouble == 2) world_.network.partition("site", machine);
+                 }));
+    snapshots_.make(random, history_, shared_, Death::kNone);
+    world_.loop.run_for(20ms);
+    world_.network.heal("site", machine);
+  }
+  Task<void> after(nanoseconds wait, std::function<void()> what) {
+    if (co_await world_.loop.clock().sleep_for(wait)) what();
+  }
+  void die_making_snapshot(Random& random) { snapshots_.make(random, history_, shared_, Death::kKill); }
+  void lose_power_making_snapshot(Random& random) {
+    all_.stop = all_.power_lost = true;
+    snapshots_.make(random, history_, shared_, Death::kPowerLoss);
+    for (const auto& client : clients_) client->expect_losses();
+  }
+
+  // Between two phases.
+  void restore(Random& random) { go_back(random, Death::kNone); }
+  void die_restoring(Random& random) { go_back(random, Death::kKill); }
+  void lose_power_restoring(Random& random) { go_back(random, Death::kPowerLoss); }
+  /// What a mount has open, it has no more; what it had not synced, it is told of (coherence.md, P9).
+  void go_back(Random& random, Death death) {
+    auto& mount = any_mount(random);
+    auto opened = must(world_.loop.run_until_done(shared_.open_log(mount.ops())));
+    snapshots_.restore(random, death);
+    restored_ = true;
+    for (const auto& client : clients_) client->expect_losses();
+    const auto read =
+        world_.loop.run_until_done(mount.ops().read({}, opened.attr.gfid, opened.handle, 0, 4096));
+    if (!read.failed_with(ESTALE)) report_.found({"a file that was open before a restore can be read"});
+    must(world_.loop.run_until_done(mount.ops().release({}, opened.attr.gfid, opened.handle)));
+  }
+  void remove_snapshot(Random& random) { snapshots_.remove(random, Death::kNone); }
+  void die_removing_snapshot(Random& random) { snapshots_.remove(random, Death::kKill); }
+
   FaultPlan::Kind kind(std::string_view name, std::uint64_t weight, void (ClusterRun::*happen)(Random&)) {
     return {name, weight, [this, happen](Random& random) { (this->*happen)(random); }};
   }
@@ -228,6 +293,23 @@ class ClusterRun {
       kind("power", 2, &ClusterRun::lose_power),
       kind("kill", 1, &ClusterRun::kill),
   };
+  const std::vector<FaultPlan::Kind> kFaultsAndSnapshots =
+      and_also(kFaults, {kind("snapshot", 5, &ClusterRun::make_snapshot),
+                         kind("snapshot-die", 3, &ClusterRun::die_making_snapshot)});
+  const std::vector<FaultPlan::Kind> kEndsAndSnapshots =
+      and_also(kEnds, {kind("snapshot-power", 1, &ClusterRun::lose_power_making_snapshot)});
+  const std::vector<FaultPlan::Kind> kAtRest{
+      kind("restore", 3, &ClusterRun::restore),
+      kind("restore-die", 3, &ClusterRun::die_restoring),
+      kind("restore-power", 2, &ClusterRun::lose_power_restoring),
+      kind("remove-snapshot", 1, &ClusterRun::remove_snapshot),
+      kind("remove-snapshot-die", 1, &ClusterRun::die_removing_snapshot),
+  };
+  static std::vector<FaultPlan::Kind> and_also(std::vector<FaultPlan::Kind> kinds,
+                                               std::vector<FaultPlan::Kind> more) {
+    std::ranges::move(more, std::back_inserter(kinds));
+    return kinds;
+  }
 
   std::unique_ptr<Random> random_;
   ClusterWorld world_;
@@ -237,8 +319,11 @@ class ClusterRun {
   std::vector<std::unique_ptr<VolumeClient>> clients_;
   SharedFiles shared_;
   std::vector<std::unique_ptr<SharingClient>> sharers_;
-  TaskGroup group_{"clients"};
+  bool restored_ = false;  // after this phase
   RunReport report_;
+  ClusterSnapshots snapshots_{
+      world_, [this](std::vector<std::string> problems) { report_.found(std::move(problems)); }};
+  TaskGroup group_{"clients"};
 };
 
 }  // namespace

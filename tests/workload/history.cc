@@ -10,9 +10,15 @@
 
 namespace polder {
 
-History::History(std::size_t clients, const FoundVolume& beginning) : issued_(clients), done_(clients) {
+History::History(std::size_t clients, const FoundVolume& beginning)
+    : issued_(clients), done_(clients), known_(clients) {
   for (const auto& [name, gfid] : beginning.names) names_[name].push_back({{}, gfid});
   for (const auto& [gfid, state] : beginning.files) files_[gfid].push_back({{}, state});
+}
+
+void History::begin(std::size_t client) {
+  ++issued_[client];
+  known_[client].push_back(done_);
 }
 
 void History::names(std::size_t client, const EntryName& name, const Gfid& gfid) {
@@ -40,15 +46,20 @@ History::Cover History::cover_of_fsync(std::size_t client, const Gfid& file) con
 }
 
 History::Cover History::cover_of_sync() const {
-  Cover cover{.steps = done_, .contents = {}};
+  return {.steps = done_, .contents = contents_of(done_)};
+}
+
+/// The latest versions of files when these steps, by client, have happened.
+std::map<Gfid, std::size_t> History::contents_of(const std::vector<std::uint64_t>& steps) const {
+  std::map<Gfid, std::size_t> contents;
   for (const auto& [gfid, versions] : files_) {
-    const auto done = [&](const Version& version) {
-      return version.step.number <= done_[version.step.client];
+    const auto happened = [&](const Version& version) {
+      return version.step.number <= steps[version.step.client];
     };
-    const auto last = std::find_if(versions.rbegin(), versions.rend(), done);
-    if (last != versions.rend()) cover.contents[gfid] = static_cast<std::size_t>(versions.rend() - last) - 1;
+    const auto last = std::find_if(versions.rbegin(), versions.rend(), happened);
+    if (last != versions.rend()) contents[gfid] = static_cast<std::size_t>(versions.rend() - last) - 1;
   }
-  return cover;
+  return contents;
 }
 
 std::size_t History::acknowledge(Cover cover) {
@@ -73,6 +84,10 @@ History::Window History::window(std::size_t acks) const {
   }
   if (acks < acks_.size() && !acks_[acks].issued.empty()) window.issued = acks_[acks].issued;
   return window;
+}
+
+History::Window History::window(const Moment& moment) const {
+  return {.safe = moment.before.steps, .issued = moment.issued, .contents = moment.before.contents};
 }
 
 /// What the name may show; nil: nothing.
@@ -256,8 +271,81 @@ std::vector<std::string> History::doubled(const FoundVolume& found, std::size_t 
   return Check(*this, found, window(acks)).doubled();
 }
 
+std::vector<std::string> History::problems(const FoundVolume& found, const Moment& moment) const {
+  auto window = this->window(moment);
+  bool raised = true;
+  while (raised) {
+    raised = false;
+    for (const auto& happened : evidence(found, window)) raised |= raise(window, happened);
+    window.contents = contents_of(window.safe);
+  }
+  return Check(*this, found, std::move(window)).run();
+}
+
+/// The first step after which the name can be what it shows, if that was not safe anyway.
+std::optional<History::Step> History::evidence(const std::vector<Binding>& bindings, const Gfid& shown,
+                                               const Window& window) const {
+  std::optional<Step> first;
+  bool without = shown.is_nil();
+  for (const auto& binding : bindings) {
+    if (window.is_safe(binding.step)) {
+      without = binding.gfid == shown;
+      first.reset();
+    } else if (!first && window.is_possible(binding.step) && binding.gfid == shown) {
+      first = binding.step;
+    }
+  }
+  return without ? std::nullopt : first;
+}
+
+std::optional<History::Step> History::evidence(const std::vector<Version>& versions, std::size_t first,
+                                               const FileState& state, const Window& window) const {
+  for (auto i = first; i < versions.size(); ++i) {
+    const auto& version = versions[i];
+    if (!window.is_possible(version.step)) break;
+    if (version.state == state)
+      return window.is_safe(version.step) ? std::nullopt : std::optional(version.step);
+  }
+  return std::nullopt;
+}
+
+/// Steps that must have happened, since what they did is there.
+std::vector<History::Step> History::evidence(const FoundVolume& found, const Window& window) const {
+  std::vector<Step> steps;
+  for (const auto& [name, bindings] : names_) {
+    const auto shown = found.names.find(name);
+    const auto step = evidence(bindings, shown == found.names.end() ? Gfid() : shown->second, window);
+    if (step) steps.push_back(*step);
+  }
+  for (const auto& [gfid, state] : found.files) {
+    const auto versions = files_.find(gfid);
+    if (versions == files_.end()) continue;
+    const auto safe = window.contents.find(gfid);
+    const auto step =
+        evidence(versions->second, safe == window.contents.end() ? 0 : safe->second, state, window);
+    if (step) steps.push_back(*step);
+  }
+  return steps;
+}
+
+/// What its client had heard is done, and what anybody had heard by then. The step itself may have several
+/// parts, of which one is there.
+bool History::raise(Window& window, const Step& happened) const {
+  auto known = known_[happened.client][happened.number - 1];
+  known[happened.client] = happened.number - 1;
+  bool raised = false;
+  for (std::size_t client = 0; client < known.size(); ++client) {
+    raised |= known[client] > window.safe[client];
+    window.safe[client] = std::max(window.safe[client], known[client]);
+  }
+  return raised;
+}
+
 std::size_t History::certain(std::size_t acks) const {
-  const auto window = this->window(acks);
+  return certain(window(acks));
+}
+
+std::size_t History::certain(const Window& window) const {
   std::size_t count = window.contents.size();
   for (const auto& [name, bindings] : names_) {
     auto list = allowed(bindings, window);

@@ -21,6 +21,7 @@ struct FileState {
   std::string content;
   std::uint32_t mode = 0;  // permission bits
   std::string xattr;       // empty: none
+  bool operator==(const FileState&) const = default;
 };
 
 /// The volume after a power loss.
@@ -35,7 +36,7 @@ class History {
   explicit History(std::size_t clients, const FoundVolume& beginning = {});
 
   // A step: begin(), then what it did if it succeeded, then end(). One that does not end may have happened.
-  void begin(std::size_t client) { ++issued_[client]; }
+  void begin(std::size_t client);
   void end(std::size_t client) { done_[client] = issued_[client]; }
   /// nil: the name is free now.
   void names(std::size_t client, const EntryName& name, const Gfid& gfid);
@@ -60,6 +61,20 @@ class History {
   /// What is wrong with `found`, one sentence each, when the power went after the first `acks`
   /// acknowledgements and before the next one.
   std::vector<std::string> problems(const FoundVolume& found, std::size_t acks) const;
+
+  /// A time at which a snapshot was made: after `before` was all done, before anything but `issued` was
+  /// begun.
+  struct Moment {
+    Cover before;
+    std::vector<std::uint64_t> issued;  // by client
+  };
+  Moment begin_moment() const { return {cover_of_sync(), {}}; }
+  void end_moment(Moment& moment) const { moment.issued = issued_; }
+  /// What is wrong with `found` as the volume of one point in that time: each client's steps up to some one,
+  /// and none without all that had been acknowledged to anybody when it was begun. When all steps have ended.
+  std::vector<std::string> problems(const FoundVolume& found, const Moment& moment) const;
+  /// How many names and files are certain then.
+  std::size_t certain(const Moment& moment) const { return certain(window(moment)); }
   /// Files that a rename of later steps has left under both names.
   std::vector<std::string> doubled(const FoundVolume& found, std::size_t acks) const;
   /// How many names and files are certain then: a check of nothing proves nothing.
@@ -98,9 +113,19 @@ class History {
 
   Step present(std::size_t client) const { return {client, issued_[client]}; }
   Window window(std::size_t acks) const;
+  Window window(const Moment& moment) const;
+  std::size_t certain(const Window& window) const;
+  std::map<Gfid, std::size_t> contents_of(const std::vector<std::uint64_t>& steps) const;
+  std::optional<Step> evidence(const std::vector<Binding>& bindings, const Gfid& shown,
+                               const Window& window) const;
+  std::optional<Step> evidence(const std::vector<Version>& versions, std::size_t first,
+                               const FileState& state, const Window& window) const;
+  std::vector<Step> evidence(const FoundVolume& found, const Window& window) const;
+  bool raise(Window& window, const Step& happened) const;
   std::vector<Gfid> allowed(const std::vector<Binding>& bindings, const Window& window) const;
 
   std::vector<std::uint64_t> issued_, done_;
+  std::vector<std::vector<std::vector<std::uint64_t>>> known_;  // by client and step: done_ when it was begun
   std::map<EntryName, std::vector<Binding>> names_;
   std::map<Gfid, std::vector<Version>> files_;
   std::map<Gfid, std::vector<Step>> removals_;

@@ -168,5 +168,57 @@ TEST_F(HistoryTest, OverwrittenBytesAreOldOrNew) {
   EXPECT_THAT(history_.problems(with(kA, "aaa"), 1), ElementsAre(HasSubstr("3 bytes")));
 }
 
+// --- the volume of one point in time
+
+TEST_F(HistoryTest, ASnapshotHasWhatWasDoneBeforeItAndNothingOfLater) {
+  create(0, kA, kFile);
+  auto moment = history_.begin_moment();
+  write(0, kFile, "in the middle");
+  history_.end_moment(moment);
+  write(0, kFile, "afterwards, by somebody");
+  EXPECT_THAT(history_.problems({}, moment),
+              ElementsAre(HasSubstr("shows nothing"), HasSubstr("is nowhere")));
+  EXPECT_THAT(history_.problems(with(kA, ""), moment), IsEmpty());
+  EXPECT_THAT(history_.problems(with(kA, "in the middle"), moment), IsEmpty());
+  EXPECT_THAT(history_.problems(with(kA, "afterwards, by somebody"), moment),
+              ElementsAre(HasSubstr("has 23 bytes")));
+}
+
+TEST_F(HistoryTest, ASnapshotHasNoStepWithoutThoseBeforeIt) {
+  auto moment = history_.begin_moment();
+  create(0, kA, kFile);
+  write(0, kFile, "text");
+  rename(0, kA, kB, kFile);
+  history_.end_moment(moment);
+  EXPECT_THAT(history_.problems(with(kA, ""), moment), IsEmpty());
+  EXPECT_THAT(history_.problems(with(kB, "text"), moment), IsEmpty());
+  EXPECT_THAT(history_.problems(with(kB, ""), moment), ElementsAre(HasSubstr("has 0 bytes instead of 4")));
+}
+
+TEST_F(HistoryTest, ASnapshotHasNoStepWithoutWhatOthersHadDoneBeforeIt) {
+  auto moment = history_.begin_moment();
+  create(0, kA, kOther);
+  create(1, kB, kFile);  // when the other one is there
+  history_.end_moment(moment);
+  EXPECT_THAT(history_.problems({}, moment), IsEmpty());
+  EXPECT_THAT(history_.problems(with(kB, ""), moment),
+              ElementsAre(HasSubstr("shows nothing"), HasSubstr("is nowhere")));
+  FoundVolume both = with(kB, "");
+  both.names[kA] = kOther;
+  both.files[kOther] = {.content = "", .mode = 0644, .xattr = ""};
+  EXPECT_THAT(history_.problems(both, moment), IsEmpty());
+}
+
+TEST_F(HistoryTest, ASnapshotMayHaveOneOfTwoStepsThatWereUnderWayTogether) {
+  auto moment = history_.begin_moment();
+  history_.begin(0);
+  create(1, kB, kFile);
+  history_.names(0, kA, kOther);
+  history_.changes(0, kOther, {.content = "", .mode = 0644, .xattr = ""});
+  history_.end(0);
+  history_.end_moment(moment);
+  EXPECT_THAT(history_.problems(with(kB, ""), moment), IsEmpty());
+}
+
 }  // namespace
 }  // namespace polder

@@ -48,6 +48,10 @@ Task<Result<void>> SharedFiles::begin(FileOps& ops, std::size_t clients) {
   co_return Result<void>();
 }
 
+Task<Result<Opened>> SharedFiles::open_log(FileOps& ops) const {
+  return ops.open(kInside, log_, O_RDONLY);
+}
+
 FoundVolume SharedFiles::others(FoundVolume found) {
   std::erase_if(found.names, [&](const auto& entry) {
     const bool shared = entry.first.name.starts_with(kSharedPrefix);
@@ -67,6 +71,24 @@ Task<Result<std::vector<std::string>>> SharedFiles::problems(FileOps& top, bool 
   if (sessions_kept && (value < raised_ || value > raised_ + perhaps_raised_))
     found.push_back(fmt::format("the counter was raised {} times and shows \"{}\"", raised_, counter));
   co_return found;
+}
+
+std::vector<std::string> SharedFiles::problems_since(const SharedFiles& before,
+                                                     const FoundVolume& snapshot) const {
+  SharedFiles then = before;
+  for (std::size_t client = 0; client < lines_.size(); ++client)
+    then.lines_[client].tried = lines_[client].tried;
+  const auto content_of = [&](const Gfid& gfid) {
+    const auto file = snapshot.files.find(gfid);
+    return file == snapshot.files.end() ? std::string("missing") : file->second.content;
+  };
+  auto found = then.wrong_lines(content_of(log_));
+  const auto counter = content_of(counter_);
+  const auto value = std::strtoull(counter.c_str(), nullptr, 10);
+  if (value < before.raised_ || value > raised_ + perhaps_raised_)
+    found.push_back(fmt::format("the counter was raised {} to {} times and shows \"{}\"", before.raised_,
+                                raised_ + perhaps_raised_, counter));
+  return found;
 }
 
 std::vector<std::string> SharedFiles::wrong_lines(const std::string& log) const {

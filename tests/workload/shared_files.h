@@ -23,9 +23,12 @@ class SharedFiles {
  public:
   /// Empty ones, in the place of those that are there.
   Task<Result<void>> begin(FileOps& ops, std::size_t clients);
+  Task<Result<Opened>> open_log(FileOps& ops) const;
   /// What is wrong with them when nobody is at work. `sessions_kept`: no client was away for so long that it
   /// lost its locks.
   Task<Result<std::vector<std::string>>> problems(FileOps& top, bool sessions_kept);
+  /// What is wrong with them in a snapshot that was made when this was `before`, and not later than now.
+  std::vector<std::string> problems_since(const SharedFiles& before, const FoundVolume& snapshot) const;
   /// Without them.
   static FoundVolume others(FoundVolume found);
 

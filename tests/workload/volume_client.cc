@@ -61,14 +61,20 @@ bool VolumeClient::may_have_happened(const Error& error) const {
 
 Task<Result<void>> VolumeClient::resolve(FileOps& ops) {
   if (!open_) co_return Result<void>();
+  CO_TRY(co_await look_for_open(ops));
+  open_ = false;
+  history_.end(number_);
+  co_return Result<void>();
+}
+
+Task<Result<void>> VolumeClient::look_for_open(FileOps& ops) {
+  if (!open_) co_return Result<void>();
   for (const auto& name : touched_names_) {
     CO_TRY(co_await resolve_name(ops, name));
   }
   for (const auto& gfid : touched_files_) {
     CO_TRY(co_await resolve_file(ops, gfid));
   }
-  open_ = false;
-  history_.end(number_);
   co_return Result<void>();
 }
 

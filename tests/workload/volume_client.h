@@ -47,6 +47,8 @@ class VolumeClient {
   Task<void> act(FileOps& ops, int steps);
   /// Looks what has become of a step that was left open.
   Task<Result<void>> resolve(FileOps& ops);
+  /// The same, in a snapshot that may have what the volume has lost: resolve() is still to follow.
+  Task<Result<void>> look_for_open(FileOps& snapshot);
   /// Of each file that it had changed, and of the names, one fsync may now fail (coherence.md, P6).
   void expect_losses();
   /// From now on this is what there is.

@@ -19,6 +19,18 @@ std::string stamp(const timespec& time) {
   return fmt::format("{}.{:09}", time.tv_sec, time.tv_nsec);
 }
 
+/// Any bytes; fmt's {:?} takes text only.
+std::string quoted(std::string_view bytes) {
+  std::string text = "\"";
+  for (const char byte : bytes) {
+    if (byte >= ' ' && byte <= '~' && byte != '"' && byte != '\\')
+      text += byte;
+    else
+      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
+  }
+  return text + '"';
+}
+
 }  // namespace
 
 template <typename T>
