@@ -9,8 +9,8 @@
 // their inode says. Between kFoundBegin and kFoundEnd first the objects (start_log.h), then names, then for
 // each directory which names it has (kListed), then the directories' times.
 //
-// What remains: a file that the tail has neither made nor written, and of which the file system wrote pages and not yet
-// its inode. `polder georep verify` finds such a file.
+// What remains: a file that the tail has neither made nor written, and of which the file system wrote pages
+// and not yet its inode. `polder georep verify` finds such a file.
 //
 // Only where somebody follows the log: the look takes some seconds per million objects. A mark on the brick,
 // durable before the first record of the start, says from when on the log has gaps; so a start that ends
