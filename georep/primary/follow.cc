@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What is shipped over a connection: the scan once, then the log, cut by cut.
+// What is shipped over a connection: a scan when the log does not reach, then the log, cut by cut.
 #include "base/clock.h"
 #include "base/coro.h"
 #include "base/log.h"
@@ -42,11 +42,6 @@ Result<Touched> touched_by_restore(Journal& journal, const Record& restored) {
   std::uint64_t from = restored.offset + 1, upto = restored.index;
   while (from < upto) {
     auto reader = journal.read_from(from);
-    if (reader.failed_with(ENODATA)) {
-      return std::move(reader).error().with(
-          "the volume was restored to a snapshot that the changelog no longer reaches back to; delete the "
-          "session and create it again to an empty volume");
-    }
     if (!reader) return std::move(reader).error();
     auto earlier = from;
     while (true) {
@@ -94,33 +89,57 @@ Result<CutPlan> plan_state(Store& store, const Touched& touched, std::uint64_t i
 }  // namespace
 
 Task<Result<void>> PrimarySession::Impl::ship() {
-  if (!shipped_.scan_done()) {
+  while (true) {
+    CO_TRY(co_await begin_scan_if_needed());
     CO_TRY(co_await ship_scan());
+    auto ended = co_await ship_log();
+    if (rescan_cause_.empty()) co_return ended;
   }
-  co_return co_await ship_log();
 }
 
-// --- first sync
+// --- scans
 // -----------------------------------------------------------------------------------------------------
 
+bool PrimarySession::Impl::log_reaches(std::uint64_t index) const {
+  return index + 1 >= brick_.journal.first_index();
+}
+
+Task<Result<void>> PrimarySession::Impl::begin_scan_if_needed() {
+  if (shipped_.scan_id() == 0) co_return co_await begin_scan("");
+  if (rescan_cause_.empty() && !log_reaches(shipped_index()))
+    rescan_cause_ = "the changelog no longer reaches back to what the secondary has";
+  if (rescan_cause_.empty()) co_return Result<void>();
+  co_return co_await begin_scan(rescan_cause_);
+}
+
 /// The log is followed from here on: what changes while the scan runs comes afterwards, as records.
-Task<Result<void>> PrimarySession::Impl::begin_scan() {
+Task<Result<void>> PrimarySession::Impl::begin_scan(std::string rescan) {
   CO_TRY(co_await on_worker(seams_.workers, [&] { return brick_.journal.sync(); }));
   const auto start = brick_.journal.stable_index();
   CO_TRY(co_await on_worker(seams_.workers, [&] { return brick_.journal.set_cursor(cursor_name_, start); }));
+  if (!rescan.empty()) log::warning("geo-replication {}: a rescan begins: {}", config_.volume, rescan);
+  rescan_ = rescan;
+  rescan_cause_.clear();
+  reader_.reset();
+  ahead_.clear();
+  unfinished_.reset();
   shipped_.set_scan_id(seams_.random.next() | 1);
+  shipped_.set_scan_done(false);
+  shipped_.set_scan_cursor("");
+  shipped_.set_exact_from_index(0);
+  shipped_.set_rescan(std::move(rescan));
   shipped_.clear_positions();
   set_position(shipped_.add_positions(), brick_.journal.position(start));
   status_.scanned_objects = 0;
+  status_.state = state_of_progress();
   co_return Result<void>();
 }
 
 Task<Result<void>> PrimarySession::Impl::ship_scan() {
-  if (shipped_.scan_id() == 0) {
-    CO_TRY(co_await begin_scan());
-  }
-  CO_TRY(auto scan, co_await on_worker(seams_.workers,
-                                       [&] { return Scan::begin(brick_.store, shipped_.scan_cursor()); }));
+  if (shipped_.scan_done()) co_return Result<void>();
+  CO_TRY(auto scan, co_await on_worker(seams_.workers, [&] {
+           return Scan::begin(brick_.store, shipped_.scan_cursor(), !shipped_.rescan().empty());
+         }));
   while (!shipped_.scan_done()) {
     CO_TRY(auto piece, co_await on_worker(seams_.workers, [&] { return scan->next(); }));
     auto state = shipped_;
@@ -130,7 +149,7 @@ Task<Result<void>> PrimarySession::Impl::ship_scan() {
       state.set_scan_done(true);
       state.set_exact_from_index(brick_.journal.stable_index());
     }
-    CO_TRY(co_await send_cut(piece.plan, std::move(state), true, {}));
+    CO_TRY(co_await send_cut(piece.plan, std::move(state), CutKind::kScan, {}));
     status_.scanned_objects += piece.objects;
   }
   co_return Result<void>();
@@ -142,9 +161,10 @@ Task<Result<void>> PrimarySession::Impl::ship_scan() {
 Task<Result<void>> PrimarySession::Impl::ship_log() {
   while (true) {
     status_.state = state_of_progress();
+    CO_TRY(const bool swept, co_await ship_sweep());
     CO_TRY(const bool sent, co_await ship_next_cut());
     if (stream_->closed()) co_return Error(ECONNRESET).with("the connection to the secondary ended");
-    if (!sent) {
+    if (!sent && !swept) {
       CO_TRY(co_await seams_.clock.sleep_for(kPollInterval));
     }
   }
@@ -157,20 +177,21 @@ Result<void> PrimarySession::Impl::check_stable(std::uint64_t index) const {
   return Error(EIO).with("record {} was to be shipped, but only {} are stable", index, stable);
 }
 
+/// The end of a rescan: the secondary has every name as it is here, so what has none is not here any more.
+Task<Result<bool>> PrimarySession::Impl::ship_sweep() {
+  if (shipped_.rescan().empty() || shipped_index() < shipped_.exact_from_index()) co_return false;
+  auto state = shipped_;
+  state.clear_rescan();
+  CO_TRY(co_await send_cut({}, std::move(state), CutKind::kSweep, {}));
+  co_return true;
+}
+
 /// Fills `ahead_` with what may be read now, within bounds.
 Task<Result<void>> PrimarySession::Impl::look_ahead() {
-  co_return co_await on_worker(seams_.workers, [&]() -> Result<void> {
+  auto looked = co_await on_worker(seams_.workers, [&]() -> Result<void> {
     if (!reader_) {
       const auto from = (ahead_.empty() ? shipped_index() : ahead_.back().index) + 1;
-      auto reader = brick_.journal.read_from(from);
-      if (reader.failed_with(ENODATA)) {
-        return std::move(reader.error())
-            .with(
-                "the changelog no longer reaches back to what the secondary has; delete the session and "
-                "create it again "
-                "to an empty volume");
-      }
-      TRY(reader_, std::move(reader));
+      TRY(reader_, brick_.journal.read_from(from));
     }
     std::uint64_t bytes = 0;
     for (const auto& record : ahead_) bytes += record.length;
@@ -183,6 +204,9 @@ Task<Result<void>> PrimarySession::Impl::look_ahead() {
     }
     return {};
   });
+  if (looked.failed_with(ENODATA))
+    rescan_cause_ = "the changelog no longer reaches back to what the secondary has";
+  co_return looked;
 }
 
 Task<Result<bool>> PrimarySession::Impl::ship_next_cut() {
@@ -201,7 +225,7 @@ Task<Result<bool>> PrimarySession::Impl::ship_next_cut() {
   plan.upto_index = last;
   state.clear_positions();
   set_position(state.add_positions(), brick_.journal.position(last), last_hlc);
-  CO_TRY(co_await send_cut(plan, std::move(state), false, first_hlc));
+  CO_TRY(co_await send_cut(plan, std::move(state), CutKind::kLog, first_hlc));
   ahead_.erase(ahead_.begin(), ahead_.begin() + static_cast<std::ptrdiff_t>(size));
   waiting_since_ = ahead_.empty() ? Hlc{} : ahead_.front().hlc;
   co_return true;
@@ -252,10 +276,12 @@ Task<Result<CutPlan>> PrimarySession::Impl::plan_next(std::vector<Record> record
 
 /// The volume went back to a mark: everything that the records since then name is sent as it is now.
 Task<Result<CutPlan>> PrimarySession::Impl::plan_restored(const Record& restored) {
-  co_return co_await on_worker(seams_.workers, [&]() -> Result<CutPlan> {
-    TRY(auto touched, touched_by_restore(brick_.journal, restored));
-    return plan_state(brick_.store, touched, restored.index);
-  });
+  auto touched =
+      co_await on_worker(seams_.workers, [&] { return touched_by_restore(brick_.journal, restored); });
+  if (touched.failed_with(ENODATA))
+    rescan_cause_ = "the volume was restored to a snapshot that the changelog no longer reaches back to";
+  CO_TRY(const auto all, std::move(touched));
+  co_return co_await on_worker(seams_.workers, [&] { return plan_state(brick_.store, all, restored.index); });
 }
 
 // --- cuts
@@ -269,7 +295,7 @@ Task<Result<void>> PrimarySession::Impl::wait_for_window() {
   co_return Error(ECONNRESET).with("the connection to the secondary ended");
 }
 
-Task<Result<void>> PrimarySession::Impl::send_cut(const CutPlan& plan, AppliedState state, bool scan,
+Task<Result<void>> PrimarySession::Impl::send_cut(const CutPlan& plan, AppliedState state, CutKind kind,
                                                   Hlc first_hlc) {
   CO_TRY(check_stable(state.positions_size() ? state.positions(0).index() : 0));
   CO_TRY(co_await wait_for_window());
@@ -278,8 +304,9 @@ Task<Result<void>> PrimarySession::Impl::send_cut(const CutPlan& plan, AppliedSt
   StreamMessage begin;
   begin.mutable_cut_begin()->set_cut(cut);
   *begin.mutable_cut_begin()->mutable_upto() = state.positions(0);
-  begin.mutable_cut_begin()->set_scan(scan);
-  if (unfinished_ && !scan && unfinished_->cut() == cut) {
+  begin.mutable_cut_begin()->set_scan(kind == CutKind::kScan);
+  begin.mutable_cut_begin()->set_keep_objects(!shipped_.rescan().empty());
+  if (unfinished_ && kind == CutKind::kLog && unfinished_->cut() == cut) {
     begin.mutable_cut_begin()->set_resume(true);
     resume = {unfinished_->index(), unfinished_->extent_index(), {}, unfinished_->extent_end()};
     if (unfinished_->extent_index() != 0) {
@@ -287,7 +314,7 @@ Task<Result<void>> PrimarySession::Impl::send_cut(const CutPlan& plan, AppliedSt
     }
   }
   unfinished_.reset();
-  if (scan) last_scan_cut_ = cut;
+  if (kind != CutKind::kLog) last_scan_cut_ = cut;
   stream_->send(begin);
   const auto wire_before = stream_->sent_bytes();
   in_flight_[cut].first_hlc = first_hlc;
@@ -301,6 +328,7 @@ Task<Result<void>> PrimarySession::Impl::send_cut(const CutPlan& plan, AppliedSt
   state.set_generation(config_.generation);
   StreamMessage end;
   end.mutable_cut_end()->set_cut(cut);
+  end.mutable_cut_end()->set_sweep(kind == CutKind::kSweep);
   end.mutable_cut_end()->set_frames(transfer_->frames() - frames_before);
   *end.mutable_cut_end()->mutable_state() = state;
   stream_->send(end);

@@ -3,6 +3,7 @@
 
 #include <charconv>
 
+#include "changelog/record/listed.h"
 #include "georep/primary/restate.h"
 
 namespace polder::georep {
@@ -15,8 +16,8 @@ constexpr std::uint64_t kOldTime_ns = 1;  // of data: finish_object() gives the 
 
 // Cursor: "PASS HALF GFID PLACE": everything before that object, and of it everything before PLACE, is done.
 // An item whose PLACE is "-" is done itself.
-Result<std::unique_ptr<Scan>> Scan::begin(Store& store, const std::string& cursor) {
-  std::unique_ptr<Scan> scan(new Scan(store));
+Result<std::unique_ptr<Scan>> Scan::begin(Store& store, const std::string& cursor, bool rescan) {
+  std::unique_ptr<Scan> scan(new Scan(store, rescan));
   ScanCursor from;
   if (!cursor.empty()) {
     TRY(scan->parse(cursor));
@@ -56,13 +57,14 @@ Result<ScanPiece> Scan::next() {
   while (pass_ != Pass::kDone && !full(piece)) {
     TRY(step(piece));
   }
+  if (part_ > 1) part_ /= 2;
   piece.done = pass_ == Pass::kDone;
   piece.cursor = cursor();
   return piece;
 }
 
 bool Scan::full(const ScanPiece& piece) const {
-  return piece_bytes_ >= kPieceBytes || piece.plan.records.size() >= kPieceRecords;
+  return piece_bytes_ >= kPieceBytes / part_ || piece.plan.records.size() >= kPieceRecords / part_;
 }
 
 Result<void> Scan::step(ScanPiece& piece) {
@@ -112,8 +114,23 @@ Result<void> Scan::add_object(ScanPiece& piece) {
   if (!has_data) {
     in_item_ = false;
     ++piece.objects;
+    return {};
   }
-  return {};
+  TRY(const bool sent, add_delta(piece));
+  return sent ? finish_file(piece) : Result<void>();
+}
+
+/// The whole file against what the secondary has of it, which stays as it was until this piece is applied.
+Result<bool> Scan::add_delta(ScanPiece& piece) {
+  if (!rescan_) return false;
+  auto there = store_.attr(item_.gfid);
+  if (there.failed_with(ESTALE)) return false;
+  TRY(const auto attr, std::move(there));
+  if (attr.size < kDeltaMin_bytes || attr.size > kDeltaMax_bytes) return false;
+  const ExtentItem whole{0, item_.gfid, 0, attr.size, kOldTime_ns};
+  piece.plan.items.emplace_back(DeltaItem{0, item_.gfid, item_.gfid, kOldTime_ns, {whole}});
+  piece_bytes_ += attr.size;
+  return true;
 }
 
 Result<void> Scan::add_data(ScanPiece& piece) {
@@ -122,13 +139,17 @@ Result<void> Scan::add_data(ScanPiece& piece) {
   auto data = store_.seek(item_.gfid, place_, SEEK_DATA);
   if (attr && data && *data < size) {
     TRY(const auto hole, store_.seek(item_.gfid, *data, SEEK_HOLE));
-    const std::uint64_t left = kPieceBytes - std::min(kPieceBytes, piece_bytes_);
+    const std::uint64_t left = kPieceBytes / part_ - std::min(kPieceBytes / part_, piece_bytes_);
     const auto length = std::min<std::uint64_t>(hole - *data, std::max<std::uint64_t>(left, 1u << 20));
     piece.plan.items.emplace_back(ExtentItem{0, item_.gfid, *data, length, kOldTime_ns});
     piece_bytes_ += length;
     place_ = *data + length;
     return {};
   }
+  return finish_file(piece);
+}
+
+Result<void> Scan::finish_file(ScanPiece& piece) {
   TRY(auto records, finish_object(store_, item_.gfid));
   add_records(piece, std::move(records));
   in_item_ = false;
@@ -149,7 +170,27 @@ Result<void> Scan::add_names(ScanPiece& piece) {
     place_ = entry.cookie;
   }
   add_records(piece, std::move(records));
-  if (names.end || names.entries.empty()) in_item_ = false;
+  if (!names.end && !names.entries.empty()) return {};
+  in_item_ = false;
+  return rescan_ ? add_listing(piece) : Result<void>();
+}
+
+/// What the secondary has besides goes. Names that change meanwhile are in the log.
+Result<void> Scan::add_listing(ScanPiece& piece) {
+  std::vector<std::string> names;
+  for (std::uint64_t cookie = 0;;) {
+    auto page = store_.list(item_.gfid, cookie, kNamesAtOnce, false);
+    if (page.failed_with(ESTALE)) return {};
+    TRY(auto some, std::move(page));
+    for (auto& entry : some.entries) {
+      cookie = entry.cookie;
+      names.push_back(std::move(entry.name));
+    }
+    if (some.end || some.entries.empty()) break;
+  }
+  auto records = listed_records(item_.gfid, std::move(names));
+  for (auto& record : records) record.time_ns = kNoTime_ns;
+  add_records(piece, std::move(records));
   return {};
 }
 

@@ -27,6 +27,8 @@ std::string_view to_string(PrimaryStatus::State state) {
       return "Initializing";
     case PrimaryStatus::State::kInitialSync:
       return "Initial sync";
+    case PrimaryStatus::State::kRescan:
+      return "Rescan";
     case PrimaryStatus::State::kLive:
       return "Live";
     case PrimaryStatus::State::kFaulty:
@@ -118,7 +120,8 @@ Task<Result<void>> PrimarySession::Impl::greet() {
 }
 
 PrimaryStatus::State PrimarySession::Impl::state_of_progress() const {
-  return is_exact() ? PrimaryStatus::State::kLive : PrimaryStatus::State::kInitialSync;
+  if (is_exact()) return PrimaryStatus::State::kLive;
+  return rescan_.empty() ? PrimaryStatus::State::kInitialSync : PrimaryStatus::State::kRescan;
 }
 
 Result<void> PrimarySession::Impl::refused(const Refusal& refusal) {
@@ -143,10 +146,15 @@ Result<void> PrimarySession::Impl::adopt(const Welcome& welcome) {
   }
   ++heard_;
   shipped_ = welcome.spooled();
-  last_scan_cut_ = welcome.applied().scan_done() ? 0 : shipped_.cut();
-  applied_ = {welcome.applied().cut(), index_of(welcome.applied()), {}};
-  if (welcome.applied().positions_size() > 0) applied_.hlc = {welcome.applied().positions(0).hlc()};
+  const auto& applied = welcome.applied();
+  const bool applied_scan =
+      applied.scan_done() && applied.rescan().empty() && applied.scan_id() == shipped_.scan_id();
+  last_scan_cut_ = applied_scan ? 0 : shipped_.cut();
+  rescan_ = shipped_.rescan().empty() ? applied.rescan() : shipped_.rescan();
+  applied_ = {applied.cut(), index_of(applied), {}};
+  if (applied.positions_size() > 0) applied_.hlc = {applied.positions(0).hlc()};
   window_bytes_ = std::max<std::uint64_t>(welcome.window_bytes(), 1u << 20);
+  rescan_cause_.clear();
   reader_.reset();
   ahead_.clear();
   unfinished_.reset();
@@ -155,7 +163,7 @@ Result<void> PrimarySession::Impl::adopt(const Welcome& welcome) {
   const bool may_be_lost = !welcomed_at_ && !brick_.store.same_boot();
   const auto upto = welcome.spool().upto_index();
   const bool ours = upto > index_of(welcome.spooled()) && upto <= brick_.journal.stable_index();
-  if (welcome.spool().cut() != 0 && ours && !may_be_lost) unfinished_ = welcome.spool();
+  if (welcome.spool().cut() == shipped_.cut() + 1 && ours && !may_be_lost) unfinished_ = welcome.spool();
   keep_in_flight(applied_.cut, shipped_.cut());
   return {};
 }
@@ -174,7 +182,9 @@ void PrimarySession::Impl::keep_in_flight(std::uint64_t applied, std::uint64_t l
 Task<Result<void>> PrimarySession::Impl::set_cursor(std::uint64_t index) {
   // The secondary applies its spool again after a power loss: the cursor stays where it is.
   if (shipped_.scan_id() != 0 && index == 0) co_return Result<void>();
-  const auto keep = shipped_.scan_id() == 0 ? brick_.journal.stable_index() : index;
+  // What the log has not any more it need not be kept for: a rescan begins later in it.
+  const auto needed = log_reaches(index) ? index : std::max(index, shipped_index());
+  const auto keep = shipped_.scan_id() == 0 ? brick_.journal.stable_index() : needed;
   co_return co_await on_worker(seams_.workers, [&] { return brick_.journal.set_cursor(cursor_name_, keep); });
 }
 
@@ -274,6 +284,7 @@ PrimaryStatus PrimarySession::status() const {
   // Connected, and nothing moves: an admin must see it without reading further.
   if (!status.reason.empty() && status.state != PrimaryStatus::State::kSuperseded)
     status.state = PrimaryStatus::State::kFaulty;
+  if (status.state == PrimaryStatus::State::kRescan) status.reason = impl.rescan_;
   const auto stable = impl.brick_.journal.stable_index();
   status.applied_index = impl.applied_.index;
   status.applied_hlc = impl.applied_.hlc;
@@ -298,7 +309,7 @@ Task<Result<std::uint64_t>> PrimarySession::checkpoint() {
   // again.
   const auto heard = impl.heard_;
   impl.send_ping();
-  while (impl.heard_ == heard || impl.applied_.index < target || !impl.has_first_sync()) {
+  while (impl.heard_ == heard || impl.applied_.index < target || !impl.has_scan()) {
     CO_TRY(impl.check_running());
     CO_TRY(co_await impl.progress_.wait());
   }

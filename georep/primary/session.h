@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// PrimarySession: the sending end of one geo-replication relation: connects, scans once, then follows the
-// set's changelog and ships cuts; reconnects for ever. Never changes the volume. Loop thread only.
+// PrimarySession: the sending end of one geo-replication relation: connects, scans, then follows the
+// set's changelog and ships cuts; scans again when the log no longer reaches; reconnects for ever. Never
+// changes the volume. Loop thread only.
 #pragma once
 #include <functional>
 #include <memory>
@@ -36,9 +37,9 @@ struct PrimaryBrick {
 };
 
 struct PrimaryStatus {
-  enum class State { kInitializing, kInitialSync, kLive, kFaulty, kSuperseded };
+  enum class State { kInitializing, kInitialSync, kRescan, kLive, kFaulty, kSuperseded };
   State state = State::kInitializing;
-  std::string reason;  // Faulty, Superseded: what, and what to do
+  std::string reason;  // Rescan: why; Faulty, Superseded: what, and what to do
   double lag_s = 0;    // age of the oldest stable change that is not applied there; 0: none
   std::uint64_t queued_records = 0;
   std::uint64_t shipped_bytes = 0;   // on the wire, this way, since the daemon started

@@ -28,9 +28,11 @@ struct PrimarySession::Impl {
   void send_ping();
   Task<void> read_answers_until_end();
   Result<void> adopt(const Welcome& welcome);
-  /// Whether the secondary has all of the first sync: shipping it is not enough.
-  bool has_first_sync() const { return shipped_.scan_done() && applied_.cut >= last_scan_cut_; }
-  bool is_exact() const { return has_first_sync() && applied_.index >= shipped_.exact_from_index(); }
+  /// Whether the secondary has all of the first sync, or of a rescan: shipping it is not enough.
+  bool has_scan() const {
+    return shipped_.scan_done() && shipped_.rescan().empty() && applied_.cut >= last_scan_cut_;
+  }
+  bool is_exact() const { return has_scan() && applied_.index >= shipped_.exact_from_index(); }
   PrimaryStatus::State state_of_progress() const;
   Result<void> refused(const Refusal& refusal);
   void take_progress(const Progress& progress);
@@ -40,15 +42,19 @@ struct PrimarySession::Impl {
   // follow.cc
   Task<Result<void>> ship();
   Task<Result<void>> ship_scan();
-  Task<Result<void>> begin_scan();
+  bool log_reaches(std::uint64_t index) const;
+  Task<Result<void>> begin_scan_if_needed();
+  Task<Result<void>> begin_scan(std::string rescan);
   Task<Result<void>> ship_log();
   Task<Result<bool>> ship_next_cut();  // false: nothing to ship now
+  Task<Result<bool>> ship_sweep();     // false: it is not time for it
   static void note_found(const std::vector<Record>& records, AppliedState& state);
   std::size_t size_of_next_cut() const;
   Task<Result<CutPlan>> plan_next(std::vector<Record> records);
   Task<Result<CutPlan>> plan_restored(const Record& restored);
   Result<void> check_stable(std::uint64_t index) const;
-  Task<Result<void>> send_cut(const CutPlan& plan, AppliedState state, bool scan, Hlc first_hlc);
+  enum class CutKind { kScan, kLog, kSweep };
+  Task<Result<void>> send_cut(const CutPlan& plan, AppliedState state, CutKind kind, Hlc first_hlc);
   Task<Result<void>> wait_for_window();
   Task<Result<void>> look_ahead();
   bool still_written(const Record& create) const;
@@ -96,7 +102,9 @@ struct PrimarySession::Impl {
   std::optional<SpoolState> unfinished_;  // of Welcome, until that cut has been sent
 
   AppliedState shipped_;                   // the last cut that was sent whole
-  std::uint64_t last_scan_cut_ = 0;        // once shipped_ has the whole first sync; that, or a later one
+  std::uint64_t last_scan_cut_ = 0;        // once shipped_ has the whole scan; that, or a later one
+  std::string rescan_cause_;               // the log does not have what is to follow: to be begun
+  std::string rescan_;                     // why the last rescan was; the secondary may still apply it
   std::unique_ptr<JournalReader> reader_;  // null: to be opened behind shipped_ and ahead_
   std::deque<Record> ahead_;               // read and not yet shipped
   struct Applied {

@@ -19,7 +19,7 @@ namespace polder::georep {
 class StreamMessage;
 
 inline constexpr const char* kGeorepProtocol = "polder-georep/1";  // ALPN
-inline constexpr std::uint32_t kStreamVersion = 1;
+inline constexpr std::uint32_t kStreamVersion = 2;
 inline constexpr std::size_t kMaxSignature_bytes = 8u << 20;
 inline constexpr std::size_t kPiece_bytes = 256u << 10;  // of data in one frame
 

@@ -119,14 +119,36 @@ Task<Result<void>> apply_rebuilt(Seams& seams, const Spool& spool, std::uint64_t
 }
 
 /// What this volume has and the directory on the primary has not goes, all that is below it included.
-Task<Result<void>> remove_unlisted(Seams& seams, Store& store, const Record& listed, Batch& batch) {
+Task<Result<void>> remove_unlisted(Seams& seams, Store& store, const Record& listed, Objects objects,
+                                   Batch& batch) {
   CO_TRY(co_await batch.flush());  // names that objects have elsewhere come before
-  CO_TRY(auto removals, co_await on_worker(seams.workers, [&] { return unlisted(store, listed); }));
+  CO_TRY(auto removals, co_await on_worker(seams.workers, [&] { return unlisted(store, listed, objects); }));
   for (auto& record : removals) {
     CO_TRY(co_await batch.add(std::move(record)));
   }
   // The next record may be the next part of the same directory.
   co_return co_await batch.flush();
+}
+
+/// The end of a rescan. What is gone may have hidden more of the kind.
+Task<Result<void>> sweep(Seams& seams, Store& store, Batch& batch) {
+  constexpr int kTurns = 4;
+  for (int turn = 0; turn < kTurns; ++turn) {
+    CO_TRY(co_await batch.flush());
+    CO_TRY(auto removals, co_await on_worker(seams.workers, [&] { return nameless(store); }));
+    if (removals.empty()) break;
+    for (auto& record : removals) {
+      CO_TRY(co_await batch.add(std::move(record)));
+    }
+  }
+  co_return co_await batch.flush();
+}
+
+/// Of a rescan, before its sweep: a name that goes is gone, its object may live, whatever is known here of
+/// its other names. False: the record is nothing but the end of an object.
+bool keeps_object(Record& record) {
+  record.last_link = false;
+  return record.kind != RecordKind::kRemoved;
 }
 
 Record applied_record(const std::string& session, const AppliedState& state) {
@@ -162,36 +184,42 @@ Result<std::vector<Record>> records_of_frame(const SpoolFrame& frame) {
   return records;
 }
 
-Task<Result<std::string>> apply_cut(Seams& seams, Spool& spool, std::uint64_t cut, const std::string& session,
-                                    FileOps& volume, Store& store) {
+Task<Result<AppliedCut>> apply_cut(Seams& seams, Spool& spool, std::uint64_t cut, const std::string& session,
+                                   FileOps& volume, Store& store) {
   CO_TRY(auto reader, co_await on_worker(seams.workers, [&] { return spool.read(cut); }));
   Batch batch(volume);
+  auto objects = Objects::kGo;
   while (true) {
     CO_TRY(auto frame, co_await on_worker(seams.workers, [&] { return reader.next(); }));
     if (!frame) co_return Error(EUCLEAN).with("geo-replication cut {} has no end", cut);
     StreamMessage message;
     if (!message.ParseFromString(frame->message))
       co_return Error(EUCLEAN).with("geo-replication cut {}: unreadable", cut);
+    if (message.has_cut_begin() && message.cut_begin().keep_objects()) objects = Objects::kStay;
     if (message.has_delta()) {
       CO_TRY(co_await apply_rebuilt(seams, spool, cut, message.delta(), batch));
       continue;
     }
     CO_TRY(auto records, records_of_frame(*frame));
     for (auto& record : records) {
+      if (objects == Objects::kStay && !keeps_object(record)) continue;
       if (record.kind == RecordKind::kListed) {
-        CO_TRY(co_await remove_unlisted(seams, store, record, batch));
+        CO_TRY(co_await remove_unlisted(seams, store, record, objects, batch));
       } else {
         CO_TRY(co_await batch.add(std::move(record)));
       }
     }
     crash_point("georep/within-apply");
     if (!message.has_cut_end()) continue;
+    if (message.cut_end().sweep()) {
+      CO_TRY(co_await sweep(seams, store, batch));
+    }
     auto applied = applied_record(session, message.cut_end().state());
     const auto state = *applied.value;
     CO_TRY(co_await batch.add(std::move(applied)));
     CO_TRY(co_await batch.flush());
     crash_point("georep/after-apply");
-    co_return state;
+    co_return AppliedCut{state, message.cut_end().sweep()};
   }
 }
 

@@ -12,9 +12,14 @@
 
 namespace polder::georep {
 
-/// What the cut ended with: the value of its kApplied record. `volume` is over `store`.
-Task<Result<std::string>> apply_cut(Seams& seams, Spool& spool, std::uint64_t cut, const std::string& session,
-                                    FileOps& volume, Store& store);
+struct AppliedCut {
+  std::string state;   // the value of its kApplied record
+  bool swept = false;  // it must not be applied again once a later one has been: the volume is to be synced
+};
+
+/// `volume` is over `store`.
+Task<Result<AppliedCut>> apply_cut(Seams& seams, Spool& spool, std::uint64_t cut, const std::string& session,
+                                   FileOps& volume, Store& store);
 
 /// The records that a frame stands for; none for frames that only mark. EPROTO or EUCLEAN name what is wrong.
 /// Pure but for rebuilt files, which are read through `spool`. Exposed for tests and for fuzzing.

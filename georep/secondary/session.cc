@@ -61,19 +61,35 @@ Task<Result<void>> SecondarySession::Impl::find_first_cut() {
   if (spool_->same_boot()) {
     CO_TRY(co_await on_worker(seams_.workers, [&] { return spool_->remove_through(applied_.cut()); }));
   }
-  const auto cuts = spool_->finished();
+  auto cuts = spool_->finished();
   if (!cuts.empty() && cuts.front() > applied_.cut() + 1) {
-    co_return Error(EUCLEAN).with(
-        "geo-replication spool {} begins with cut {}, but cut {} was the last to be applied",
-        config_.spool_path, cuts.front(), applied_.cut());
+    CO_TRY(co_await drop_spool());
+    cuts.clear();
   }
   if (!cuts.empty() && cuts.front() <= applied_.cut()) {
     applied_.set_cut(cuts.front() - 1);
     applied_.clear_positions();  // whoever waits for a position must not take this for having reached it
     co_return Result<void>();
   }
+  // It may have been a sweep, and the process was killed before it had synced the volume.
+  sync_first_ = applied_.cut() > 0;
   if (spool_->same_boot()) co_return Result<void>();
   co_return co_await on_worker(seams_.workers, [&] { return spool_->remember_boot(); });
+}
+
+/// The volume was restored to an earlier state, or wiped: what is spooled does not follow what it has. The
+/// primary sends what does, or scans.
+Task<Result<void>> SecondarySession::Impl::drop_spool() {
+  const auto cuts = spool_->finished();
+  log::warning(
+      "geo-replication {}: the volume has cut {}, and the spool begins with {}: it is dropped, the primary "
+      "sends again what is missing",
+      config_.session, applied_.cut(), cuts.front());
+  co_return co_await on_worker(seams_.workers, [&]() -> Result<void> {
+    TRY(spool_->abandon());
+    TRY(spool_->remove_through(cuts.back()));
+    return spool_->sync_directory();
+  });
 }
 
 /// Applies cuts as they come, in order; retries for ever, since nothing may be skipped.
@@ -98,6 +114,9 @@ Task<void> SecondarySession::Impl::apply_loop() {
 }
 
 Task<Result<bool>> SecondarySession::Impl::apply_or_sync() {
+  if (sync_first_) {
+    CO_TRY(co_await sync_and_trim());
+  }
   const auto cuts = spool_->finished();
   const auto next = applied_.cut() + 1;
   if (std::ranges::count(cuts, next) > 0) {
@@ -113,8 +132,9 @@ Task<Result<bool>> SecondarySession::Impl::apply_or_sync() {
 
 Task<Result<void>> SecondarySession::Impl::apply_next(std::uint64_t cut) {
   CO_TRY(auto guard, co_await spool_lock_.lock({{"apply", KeyLocks::Mode::kExclusive}}));
-  CO_TRY(auto state, co_await apply_cut(seams_, *spool_, cut, config_.session, volume_, store_));
-  CO_TRY(applied_, parse_state(state));
+  CO_TRY(auto done, co_await apply_cut(seams_, *spool_, cut, config_.session, volume_, store_));
+  CO_TRY(applied_, parse_state(done.state));
+  sync_first_ = done.swept;
   // Keeping a few applied cuts until the next sync costs little; a sync per cut would cost much.
   constexpr std::uint64_t kCutsPerSync = 64;
   if (applied_.cut() - synced_cut_ < kCutsPerSync && spool_->bytes() < config_.window_bytes / 2)
@@ -131,10 +151,15 @@ Task<Result<void>> SecondarySession::Impl::sync_and_trim() {
   CO_TRY(auto guard, co_await spool_lock_.lock({{"spool", KeyLocks::Mode::kExclusive}}));
   CO_TRY(co_await on_worker(seams_.workers, [&]() -> Result<void> {
     TRY(spool_->remove_through(cut));
+    // Again after a power loss, a sweep would take what has lost its name there to a cut that follows.
+    if (sync_first_) {
+      TRY(spool_->sync_directory());
+    }
     if (spool_->same_boot()) return {};
     return spool_->remember_boot();  // the volume's own position is true again
   }));
   synced_cut_ = cut;
+  sync_first_ = false;
   send_progress();
   co_return Result<void>();
 }

@@ -26,6 +26,7 @@ struct SecondarySession::Impl {
   // session.cc
   Task<Result<void>> start();
   Task<Result<void>> find_first_cut();
+  Task<Result<void>> drop_spool();
   Task<void> apply_loop();
   Task<Result<bool>> apply_or_sync();  // false: there was nothing to do
   Task<Result<void>> apply_next(std::uint64_t cut);
@@ -67,6 +68,7 @@ struct SecondarySession::Impl {
   AppliedState applied_;
   AppliedState spooled_state_;
   std::uint64_t synced_cut_ = 0;
+  bool sync_first_ = false;   // no other cut before the volume is synced
   std::string apply_error_;   // why applying does not go on
   std::string intake_error_;  // why the last connection was broken off here; until another one gets further
   GeorepStream* stream_ = nullptr;  // the current connection

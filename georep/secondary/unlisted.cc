@@ -2,9 +2,12 @@
 #include "georep/secondary/unlisted.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "changelog/record/listed.h"
 #include "core-volume/layers/store/changed.h"
+#include "core-volume/layers/store/survey.h"
 
 namespace polder::georep {
 namespace {
@@ -12,6 +15,22 @@ namespace {
 class Removals {
  public:
   Removals(Store& store, std::uint64_t time_ns) : store_(store), time_ns_(time_ns) {}
+
+  void remove_name(const Gfid& directory, const ListedName& entry) {
+    records_.push_back(unlink({directory, entry.name}, entry));
+  }
+  void remove_object(const Gfid& gfid) {
+    Record record;
+    record.kind = RecordKind::kRemoved;
+    record.gfid = gfid;
+    record.time_ns = time_ns_;
+    records_.push_back(std::move(record));
+  }
+  Result<void> remove_tree(const Gfid& directory) {
+    TRY(remove_all_of(directory));
+    remove_object(directory);
+    return {};
+  }
 
   Result<void> remove(const Gfid& directory, const ListedName& entry) {
     const EntryName name{directory, entry.name};
@@ -74,7 +93,7 @@ class Removals {
 
 }  // namespace
 
-Result<std::vector<Record>> unlisted(Store& store, const Record& record) {
+Result<std::vector<Record>> unlisted(Store& store, const Record& record, Objects objects) {
   TRY(const auto listed, listed_of(record));
   auto names = store.names_since(record.gfid, UINT64_MAX);
   if (names.failed_with(ESTALE)) return std::vector<Record>();
@@ -82,7 +101,25 @@ Result<std::vector<Record>> unlisted(Store& store, const Record& record) {
   Removals removals(store, record.time_ns);
   for (const auto& entry : *names) {
     if (!listed.covers(entry.name) || std::ranges::binary_search(listed.names, entry.name)) continue;
+    if (objects == Objects::kStay) {
+      removals.remove_name(record.gfid, entry);
+      continue;
+    }
     TRY(removals.remove(record.gfid, entry).with("remove \"{}\"", entry.name));
+  }
+  return removals.take();
+}
+
+Result<std::vector<Record>> nameless(Store& store) {
+  TRY(const auto survey, store.survey());
+  std::set<Gfid> named{Gfid::root()};
+  for (const auto& entry : survey.subdirectories) named.insert(entry.gfid);
+  Removals removals(store, kNoTime_ns);
+  for (const auto& gfid : survey.nameless) removals.remove_object(gfid);
+  for (const auto& directory : survey.directories) {
+    const bool open = std::ranges::binary_search(survey.orphans, directory.gfid);
+    if (open || named.contains(directory.gfid)) continue;
+    TRY(removals.remove_tree(directory.gfid).with("remove directory {}", directory.gfid.hex()));
   }
   return removals.take();
 }

@@ -33,6 +33,20 @@ class Unlisted : public testing::Test {
     }
     return removed;
   }
+  void sweep() {
+    for (auto& record : must(nameless(store()))) {
+      record.index = ++next_;
+      must(store().apply(record));
+    }
+  }
+  void unname(const Gfid& parent, const std::string& name) {
+    for (const auto& listed : listed_records(parent, {}))
+      for (auto& record : must(unlisted(store(), listed, Objects::kStay))) {
+        if (record.name.name != name) continue;
+        record.index = ++next_;
+        must(store().apply(record));
+      }
+  }
   bool is_there(const Gfid& gfid) { return store().attr(gfid).has_value(); }
   Store& store() { return *store_; }
 
@@ -99,6 +113,20 @@ TEST_F(Unlisted, ADirectoryThatHasMovedOnLosesItsOldPlaceOnly) {
 
 TEST_F(Unlisted, WhatIsNotHereHasNothingTooMany) {
   EXPECT_THAT(keep(Gfid{}, {}), IsEmpty());
+}
+
+TEST_F(Unlisted, ObjectsStayUntilTheSweep) {
+  const auto dir = directory(Gfid::root(), "dir"), below = directory(dir, "below");
+  const auto inner = file(below, "inner"), two = file(below, "two"), lone = file(Gfid::root(), "lone");
+  link(two, Gfid::root(), "second");
+  unname(Gfid::root(), "dir");
+  unname(Gfid::root(), "lone");
+  for (const auto& gfid : {dir, below, inner, two, lone}) EXPECT_TRUE(is_there(gfid));
+  link(lone, Gfid::root(), "again");
+  sweep();
+  for (const auto& gfid : {dir, below, inner}) EXPECT_FALSE(is_there(gfid));
+  for (const auto& gfid : {two, lone}) EXPECT_TRUE(is_there(gfid));
+  EXPECT_THAT(must(nameless(store())), IsEmpty());
 }
 
 }  // namespace

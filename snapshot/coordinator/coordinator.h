@@ -69,7 +69,7 @@ class SnapshotCoordinator {
   Task<Result<void>> deactivate(std::string name);
   /// An activated one is deactivated first; its clients get ESTALE.
   Task<Result<void>> remove(std::string name);
-  /// EBUSY while the volume is started, EOPNOTSUPP for a secondary.
+  /// EBUSY while the volume is started. A secondary follows its primary again from there, or by a rescan.
   Task<Result<RestoreEffects>> restore_effects(std::string name);
   /// Returns the snapshot of what was replaced.
   Task<Result<SnapshotRecord>> restore(std::string name);

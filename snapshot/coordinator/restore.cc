@@ -63,14 +63,6 @@ Task<Result<Stored<VolumeInfo>>> SnapshotCoordinator::stopped_volume(const Snaps
     co_return Error(ESTALE).with("the snapshot '{}' is of an earlier volume of the name '{}'", record.name,
                                  record.volume);
   }
-  if (volume.value.role == "secondary") {
-    co_return Error(EOPNOTSUPP)
-        .with(
-            "the volume '{}' is a secondary: its content follows the primary; restore that one, or delete "
-            "the "
-            "geo-replication session first",
-            record.volume);
-  }
   if (volume.value.state == VolumeState::kStarted || node_.volumes.running(record.volume)) {
     co_return Error(EBUSY).with("the volume '{}' is started; type: polder volume stop {}", record.volume,
                                 record.volume);

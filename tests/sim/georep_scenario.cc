@@ -31,7 +31,7 @@ class GeorepRun {
   }
 
   RunReport run() {
-    must(world_.east.brick().journal().set_cursor("fold", 0));  // so that the log stays whole
+    if (log_has_all_) must(world_.east.brick().journal().set_cursor("fold", 0));  // so that it stays whole
     populate();
     begin_first_sync();
     const auto enough = changes() + kChanges;
@@ -185,6 +185,32 @@ class GeorepRun {
     world_.start_session();
   }
 
+  void trim_log(Random& random) {
+    if (log_has_all_) return;  // it is to be compared
+    world_.network.partition("east", "west");
+    world_.loop.run_for(some(random, 1s));
+    world_.trim_log();
+    if (random.below(2) == 0) world_.network.reset("east", "west");
+    world_.network.heal("east", "west");
+  }
+
+  void wipe(Random&) { world_.west.wipe_brick(); }
+
+  /// Takes a snapshot of the secondary, or goes back to the one that there is.
+  void restore(Random& random) {
+    constexpr const char* kName = "earlier";
+    auto& west = world_.west;
+    if (west.snapshots().empty()) {
+      west.create_snapshot(kName);
+      return;
+    }
+    west.call("POST", "/v1/volumes/data/stop");
+    const auto replaced = west.restore_snapshot(kName);
+    west.call("POST", "/v1/volumes/data/start");
+    west.remove_snapshot(replaced);
+    if (random.below(2) == 0) west.remove_snapshot(kName);
+  }
+
   void set_clock(Random& random) { any_site(random).clock().set_wall_skew(some(random, 20s)); }
 
   FaultPlan::Kind kind(std::string_view name, std::uint64_t weight, void (GeorepRun::*happen)(Random&)) {
@@ -205,6 +231,9 @@ class GeorepRun {
       kind("power", 4, &GeorepRun::lose_power),
       kind("fail-call", 2, &GeorepRun::fail_call),
       kind("power-primary", 4, &GeorepRun::lose_power_of_primary),
+      kind("trim-log", 2, &GeorepRun::trim_log),
+      kind("wipe", 1, &GeorepRun::wipe),
+      kind("restore-secondary", 2, &GeorepRun::restore),
   };
 
   SimWorld world_;

@@ -15,6 +15,15 @@ namespace {
 const DaemonOptions kOptions{
     .cluster = "sim", .state_dir = "/var/lib/polder", .run_dir = "/run/polder", .metrics_listen = ""};
 
+void remove_below(Disk& disk, const std::string& path) {
+  auto directory = must(disk.open(Disk::kNoDir, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  for (const auto& entry : must(disk.list(directory.fd()))) {
+    const bool is_directory = S_ISDIR(must(disk.stat(directory.fd(), entry.name)).st_mode);
+    if (is_directory) remove_below(disk, path + "/" + entry.name);
+    must(disk.unlink(directory.fd(), entry.name, is_directory ? AT_REMOVEDIR : 0));
+  }
+}
+
 std::string address_of(const std::string& host) {
   return fmt::format("{}:{}", host, Endpoint::kDefaultPort);
 }
@@ -109,6 +118,19 @@ std::vector<std::string> SimSite::differences_after_power_loss(std::uint64_t see
 void SimSite::kill() {
   end_process();
   disks_.kill();
+}
+
+void SimSite::wipe_brick() {
+  const std::string path = "/brick0/data";
+  const auto identity =
+      must(Store::open(disks_, path, {.volume = {}, .brick = {}, .read_only = true}))->identity();
+  const auto now_ns = static_cast<std::uint64_t>(clock_.wall_time().count());
+  kill();
+  remove_below(disks_, path);
+  must(disks_.unlink(Disk::kNoDir, path, AT_REMOVEDIR));
+  must(disks_.mkdir(Disk::kNoDir, path, 0755));
+  must(Store::format(disks_, path, identity, now_ns));
+  boot();
 }
 
 void SimSite::lose_power(std::uint64_t seed) {

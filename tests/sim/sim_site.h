@@ -62,6 +62,9 @@ class SimSite {
   void shut_down();
   /// kill -9: everything that was written stays.
   void kill();
+  /// The volume stays what the cluster says it is; its first brick is new and empty. Kills the daemon, and
+  /// boots.
+  void wipe_brick();
   /// Loses what was not synced, as `seed` chooses.
   void lose_power(std::uint64_t seed);
   bool up() const { return daemon_ != nullptr; }

@@ -26,6 +26,8 @@ struct SimWorld {
   /// Everything that was acknowledged on east is on west when it returns.
   void checkpoint();
   json::object status(SimSite& site);  // of the session
+  /// East's log keeps next to nothing, as if its cap had been reached while west was away.
+  void trim_log();
 
   // What is wrong, in sentences.
 

@@ -183,8 +183,8 @@ std::vector<std::string> restore_effects(const json::object& effects) {
   for (const auto& session : effects.at("sessions").as_array()) {
     out.push_back(fmt::format("geo-replication session {} {}", std::string_view(session.as_string()),
                               reaches ? "makes its secondary follow"
-                                      : "must be made anew to an empty volume, since the changelog no longer "
-                                        "reaches back to the snapshot"));
+                                      : "begins a rescan, since the changelog no longer reaches back to the "
+                                        "snapshot"));
   }
   return out;
 }
