@@ -147,6 +147,22 @@ TEST_F(GeorepRescan, ASecondaryThatWasWiped) {
   expect_the_same();
 }
 
+TEST_F(GeorepRescan, WhatIsSpooledForAnotherStateIsDropped) {
+  world.west.slow_disks({.usual = 5ms});
+  change();
+  const auto waits = [&] {
+    const auto west = world.status(world.west);
+    return west.at("spooled_cut").to_number<std::uint64_t>() >
+           west.at("applied_cut").to_number<std::uint64_t>();
+  };
+  for (int i = 0; i < 5'000 && !waits(); ++i) world.loop.run_for(1ms);
+  ASSERT_TRUE(waits());
+  world.west.slow_disks({});
+  world.west.wipe_brick();
+  world.checkpoint();
+  expect_the_same();
+}
+
 class GeorepRestoredSecondary : public GeorepRescan {
  protected:
   GeorepRestoredSecondary() {

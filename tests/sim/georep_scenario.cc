@@ -194,7 +194,11 @@ class GeorepRun {
     world_.network.heal("east", "west");
   }
 
-  void wipe(Random&) { world_.west.wipe_brick(); }
+  /// With its file system go its snapshots.
+  void wipe(Random&) {
+    for (const auto& name : world_.west.snapshots()) world_.west.remove_snapshot(name);
+    world_.west.wipe_brick();
+  }
 
   /// Takes a snapshot of the secondary, or goes back to the one that there is.
   void restore(Random& random) {
