@@ -207,20 +207,6 @@ void Client::truncate(Gfid gfid, std::uint64_t size) {
   must(setattr(gfid, {.fields = SetAttr::kSize, .size = size}));
 }
 
-namespace {
-
-/// fmt's own quoting fails on bytes that are no UTF-8.
-std::string quoted(std::string_view bytes) {
-  std::string text = "\"";
-  for (const char byte : bytes) {
-    const bool plain = byte >= ' ' && byte <= '~' && byte != '"' && byte != '\\';
-    text += plain ? std::string(1, byte) : fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
-  }
-  return text + '"';
-}
-
-}  // namespace
-
 std::vector<std::string> Client::dump() {
   std::vector<std::string> lines;
   dump_into(Gfid::root(), "", lines);
