@@ -130,6 +130,7 @@ void SimSite::wipe_brick() {
   must(disks_.unlink(Disk::kNoDir, path, AT_REMOVEDIR));
   must(disks_.mkdir(Disk::kNoDir, path, 0755));
   must(Store::format(disks_, path, identity, now_ns));
+  witnesses_.clear();  // of another log
   boot();
 }
 
