@@ -43,7 +43,7 @@ expect 0 "Started" polder volume info data
 expect 0 "brick multiplexing: on" polder volume status data
 expect 0 '"online":true' polder --json volume status data
 expect 1 "did you mean changelog.segment-size?" polder volume set data changelog.segmentsize 1MiB
-expect 1 "1MiB to 1GiB" polder volume set data changelog.segment-size 1
+expect 1 "64KiB to 1GiB" polder volume set data changelog.segment-size 1
 expect 0 "changelog.segment-size is 8MiB" polder volume set data changelog.segment-size 8192K
 expect 0 "8MiB" polder volume get data changelog.segment-size
 expect 0 "no damage" polder changelog verify data
