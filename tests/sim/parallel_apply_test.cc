@@ -54,7 +54,8 @@ class LiveVolume {
   }
   /// As many at once as the pool takes, each when what it depends on is done.
   void apply_by_workers(Store& store) {
-    SimWorkers workers(world_.loop.clock(), world_.loop.executor(), *world_.random, {}, nullptr, 0);
+    const SimWorkersOptions options;
+    SimWorkers workers(world_.loop.clock(), world_.loop.executor(), *world_.random, options, nullptr, 0);
     const auto before = predecessors_of(records_);
     std::vector<std::vector<std::size_t>> after(records_.size());
     std::vector<std::size_t> waits_for;
