@@ -192,7 +192,7 @@ Error ClientLink::refused(const wire::Refusal& refusal) {
   auto final = [&](Error error) {
     start_refused_ = error;
     refused_ = error;
-    fail_all(error.code(), error.context(), true);
+    fail_all(error.code(), error.context(), false);  // a refusal may end: then files are closed as well
     changed_.notify_all();
     return error;
   };
@@ -269,9 +269,7 @@ void ClientLink::lose_session(int code) {
 Task<Result<void>> ClientLink::reclaim() {
   const bool restarted = reclaimed_incarnation_ != incarnation_;
   if (restarted) {
-    // What was being released went with the old process.
-    for (auto* call : calls_in_order())
-      if (call->request.has_release()) complete(*call, std::nullopt);
+    release_what_is_gone();
     auto ids = handles_.to_reopen(incarnation_);
     for (std::size_t at = 0; at < ids.size(); at += kReclaimAtOnce) {
       std::vector<Task<Result<void>>> batch;
@@ -298,6 +296,16 @@ Task<Result<void>> ClientLink::reclaim() {
   }
   if (state_ != State::kReclaiming) co_return Error(ECONNRESET);
   co_return Result<void>();
+}
+
+/// What was open at the old process went with it. A file may have been opened again at the new one already,
+/// by a coming back that broke off: that one has to be closed there.
+void ClientLink::release_what_is_gone() {
+  for (auto* call : calls_in_order()) {
+    if (!call->request.has_release()) continue;
+    const auto* handle = handles_.find(*call->handle);
+    if (!handle || handle->server_incarnation != incarnation_) complete(*call, std::nullopt);
+  }
 }
 
 /// An error only when the connection failed; a file that cannot be opened again is ESTALE for its users.

@@ -83,7 +83,7 @@ Task<Result<void>> ClientLink::perform(RpcCall& call) {
 }
 
 void ClientLink::perform_detached(std::unique_ptr<RpcCall> call) {
-  if (stopping_ || refused_) return;
+  if (stopping_) return;
   call->detached = true;
   if (!take_slot(*call)) {
     detached_waiting_.push_back(std::move(call));

@@ -83,6 +83,7 @@ class ClientLink {
   void adopt(const wire::Welcome& welcome);
   void lose_session(int code);
   Task<Result<void>> reclaim();
+  void release_what_is_gone();
   Task<Result<void>> reopen(HandleId handle);
   Task<Result<void>> relock(Gfid gfid, FileLock lock);
   void become_ready();

@@ -191,6 +191,47 @@ TEST_F(RpcSessionTest, BrokenAtEveryCallNoHandleIsLeftOpen) {
   }
 }
 
+/// A restarted server, and a connection that breaks again at each call of the coming back to it, and then the
+/// file is closed: what was opened again at the new process is closed there.
+TEST_F(RpcSessionTest, BrokenAtEveryCallOfComingBackNoHandleIsLeftOpen) {
+  const auto made = *world.run(create("f"));
+  const auto gfid = made.attr.gfid;
+  ASSERT_TRUE(world.run(client->release(world.ctx, gfid, made.handle)));
+  unsigned failures = 0;
+  for (unsigned delivered : {0u, 100u}) {
+    for (unsigned n = 1;; ++n) {
+      auto opened = world.run(client->open(world.ctx, gfid, O_RDWR));
+      ASSERT_TRUE(opened) << opened.error().message();
+      world.stop_server();
+      const auto opens = world.brick.opens, releases = world.brick.releases;
+      world.net.fail_call(n, delivered);
+      world.start_server();
+      for (int i = 0; i < 3000 && !world.net.failed(); ++i) world.loop.run_for(1ms);
+      EXPECT_TRUE(world.run(client->release(world.ctx, gfid, opened->handle)));
+      world.loop.run_for(5s);
+      ASSERT_EQ(world.brick.releases - releases, world.brick.opens - opens)
+          << "broken at call " << n << ", " << delivered << " % delivered";
+      if (!world.net.failed()) break;
+      ++failures;
+      world.net.fail_call(0);
+    }
+  }
+  EXPECT_GE(failures, 10u);
+}
+
+TEST_F(RpcSessionTest, WhatIsClosedWhileTheVolumeIsRefusedIsClosed) {
+  auto opened = world.run(create("f"));
+  ASSERT_TRUE(opened);
+  world.allowed = false;
+  world.net.break_all();
+  world.loop.run_for(2s);
+  ASSERT_TRUE(world.run(mkdir("d")).failed_with(EACCES));
+  EXPECT_TRUE(world.run(client->release(world.ctx, opened->attr.gfid, opened->handle)));
+  world.allowed = true;
+  world.loop.run_for(5s);
+  EXPECT_EQ(world.brick.releases, 1u);
+}
+
 TEST_F(RpcSessionTest, RepliesOfChangesAreKeptUntilAcknowledged) {
   world.brick.hold = true;
   auto made = world.begin(mkdir("d"));

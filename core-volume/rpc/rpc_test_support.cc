@@ -47,6 +47,7 @@ RpcWorld::RpcWorld() : disk(make_kernel_disk()), seams{loop.clock(), *random, *d
   volume->lineage = Gfid::root();
   server_options.role = [this](const PeerIdentity&, const std::string& name) -> Result<RpcRole> {
     if (name == "secret") return Error(EACCES).with("not for you");
+    if (!allowed) return Error(EACCES).with("not for now");
     return role;
   };
   server_options.why_absent = [this](const std::string& name) {

@@ -110,6 +110,7 @@ class RpcWorld {
   MemorySessionStore sessions;
   RpcServerOptions server_options;
   RpcRole role = RpcRole::kClient;
+  bool allowed = true;  // whoever asks
   bool started = true;  // the volume, when a client asks why it is not served
   std::unique_ptr<RpcServer> server;
   std::unique_ptr<Listener> listener;
