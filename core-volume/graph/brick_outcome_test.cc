@@ -211,5 +211,34 @@ TEST(BrickOutcome, WhatHadHappenedAndIsGoneMayHaveHappened) {
          [&] { must(other.unlink(root, "f")); });
 }
 
+/// A size and a mode are two records. Killed at each call of making them; sent again, each call fails.
+TEST(BrickOutcome, AHalfDoneChangeThatFailsWhenItIsSentAgainMayHaveHappened) {
+  const SetAttr change{.fields = SetAttr::kSize | SetAttr::kMode, .mode = 0600, .size = 2};
+  int half_done = 0;
+  bool killed = true;
+  for (std::uint64_t n = 1; killed; ++n) {
+    for (std::uint64_t failing = 1; failing < 8; ++failing) {
+      SCOPED_TRACE(fmt::format("killed at call {}, then call {} fails", n, failing));
+      SimBrick node;
+      Client c(node), other(node, 8);
+      const auto file = c.file(root, "f", "bytes");
+      node.disk.freeze_at(n);
+      killed = !c.setattr(file, change);
+      node.kill();
+      node.start();
+      if (!killed) break;
+      const bool truncated = must(other.getattr(file)).size == 2;
+      const bool changed = (must(other.getattr(file)).mode & 07777) == 0600;
+      c.resend();
+      node.disk.fail_nth(failing, EIO);
+      const auto again = c.setattr(file, change);
+      if (truncated) EXPECT_TRUE(again || again.error().maybe_applied()) << again.error().message();
+      if (truncated && !changed) ++half_done;
+      node.kill();
+    }
+  }
+  EXPECT_GT(half_done, 0);
+}
+
 }  // namespace
 }  // namespace polder

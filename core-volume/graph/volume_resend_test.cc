@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A change across sets has happened, its reply was lost, and it is sent again when a set's disk is full: it
-// is answered as done, and not done once more.
+// A change has happened, most of them across sets, its reply was lost, and it is sent again when a set's disk
+// is full or fails: it is answered as done, or not known to be, and not done once more.
 #include <gmock/gmock.h>
 
 #include "core-volume/graph/volume_stack_test_support.h"
@@ -53,6 +53,13 @@ const std::map<std::string, Change>& changes() {
                   auto set) { return outcome_of(c.link(t.file[set], t.on[(set + 2) % 3], "new")); }},
       {"unlink", [](auto& c, auto& t, auto set) { return c.unlink(t.on[set], "f"); }},
       {"rmdir", [](auto& c, auto& t, auto set) { return c.rmdir(t.on[set], "d"); }},
+      {"mkdir", [](auto& c, auto& t, auto set) { return outcome_of(c.mkdir(t.on[set], "new")); }},
+      {"create", [](auto& c, auto& t, auto set) { return outcome_of(c.create(t.on[set], "new")); }},
+      {"setattr",
+       [](auto& c, auto& t, auto set) {
+         const SetAttr change{.fields = SetAttr::kSize | SetAttr::kMode, .mode = 0600, .size = 2};
+         return outcome_of(c.setattr(t.file[set], change));
+       }},
   };
   return all;
 }
@@ -74,6 +81,29 @@ TEST_P(VolumeResend, IsAnsweredAsDoneWhoeverHasNoRoom) {
       const auto again = change(client, tree, set);
       EXPECT_TRUE(again) << again.error().message();
       node.disk_of(full).set_capacity(0);
+      EXPECT_EQ(other.dump(), before);
+      EXPECT_THAT(node.problems(), testing::IsEmpty());
+    }
+  }
+}
+
+TEST_P(VolumeResend, IsNotSaidToHaveFailedWhoeversDiskFails) {
+  const auto& change = changes().at(GetParam());
+  for (std::uint32_t set = 0; set < 3; ++set) {
+    for (std::uint32_t failing = 0; failing < 3; ++failing) {
+      SCOPED_TRACE(fmt::format("from set {}, the disk of set {} fails", set, failing));
+      SimVolume node(3, Spread::kDirs, 1, true);
+      Client client(node), other(node, 8);
+      const Tree tree(node, client);
+      must(change(client, tree, set));
+      const auto before = other.dump();
+      node.disk_of(failing).fail_nth(1, EIO, true);
+      client.resend();
+      const auto again = change(client, tree, set);
+      EXPECT_TRUE(again || again.error().maybe_applied()) << again.error().message();
+      node.kill();  // a log that could not be written takes nothing more until it is opened again
+      node.disk_of(failing).heal();
+      node.start();
       EXPECT_EQ(other.dump(), before);
       EXPECT_THAT(node.problems(), testing::IsEmpty());
     }

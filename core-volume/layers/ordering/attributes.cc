@@ -18,6 +18,7 @@ Task<Result<FileAttr>> OrderingLayer::setattr(const OpContext& ctx, Gfid gfid, c
   auto after = syncs ? co_await on_worker(seams_.workers, work) : co_await on_worker(short_work_, work);
   finish(ctx, truncate);
   finish(ctx, setattr);
+  if (!after && truncated) co_return std::move(after).error().set_maybe_applied();
   co_return after;
 }
 

@@ -146,13 +146,12 @@ Result<bool> OrderingLayer::is_above(const Gfid& above, Gfid gfid) {
 Task<Result<void>> OrderingLayer::rename_across(const OpContext& ctx, const Renaming& renaming) {
   std::pair<Gfid, Gfid> missing;
   while (true) {
+    // Ahead of looking: neither what the names show now nor a disk that fails changes that it has happened.
+    if (done_before(ctx)) co_return Result<void>();
     CO_TRY(auto* from_set, peer(placement_->set_of(renaming.from.parent)));
     CO_TRY(auto source, co_await from_set->peek(renaming.from));
     CO_TRY(auto target, co_await peek(renaming.to));
-    if (source.gfid.is_nil()) {
-      // Sent again, after it had happened.
-      co_return done_before(ctx) ? Result<void>() : Result<void>(Error(ENOENT));
-    }
+    if (source.gfid.is_nil()) co_return Error(ENOENT);
     Led led(*this, RecordKind::kRename);
     led.record.gfid = source.gfid;
     led.record.name = renaming.from;
