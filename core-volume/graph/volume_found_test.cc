@@ -124,6 +124,26 @@ TEST_F(VolumeFound, TheLogTellsOfAllThatAPowerLossHasKept) {
   }
 }
 
+/// The log's stamps are ahead of the clock that the file system takes its times from.
+TEST_F(VolumeFound, TheLogTellsOfItAlsoWhenTheClockWasSetBack) {
+  for (auto seed : seeds(50, 1000)) {
+    SCOPED_TRACE(seed);
+    auto volume = new_volume(seed);
+    Client c(*volume);
+    Changes changes(c, seed);
+    changes.make(20);
+    volume->loop.run_for(std::chrono::seconds(5));
+    changes.make(5);
+    volume->loop.run_for(std::chrono::seconds(5));  // these are in the log
+    volume->loop.clock().step_wall(-std::chrono::hours(1));
+    changes.make(30);
+    volume->lose_power(seed);
+    volume->start();
+    expect_log_and_volume_agree(*volume);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
 /// A start that ends early has said in the log only a part of it.
 TEST_F(VolumeFound, TheNextStartDoesWhatOneHasNotEnded) {
   for (auto seed : seeds(25, 1000)) {

@@ -56,6 +56,10 @@ Result<void> OrderingLayer::append(Record& record) {
     return Error(broken_why_).with("brick {} takes no changes until record {} is settled", store_.path(), at);
   // What a start would do again must not be done over what follows.
   TRY(note_again());
+  const auto clock_ns = static_cast<std::uint64_t>(seams_.clock.wall_time().count());
+  if (record.hlc.ns > clock_ns) {
+    TRY(store_.note_clock_lead(record.hlc.ns - clock_ns));
+  }
   TRY(record.index, append_record(record));
   dirty_ = true;
   crash_point("ordering/after-append");

@@ -16,8 +16,9 @@ Result<void> OrderingLayer::Found::look() {
     TRY(const bool followed, is_followed());
     if (!followed) return {};
     TRY(const auto last, last_hlc());
-    since = last.ns;
-    TRY(store_.note_unlogged(last.ns));
+    TRY(const auto lead_ns, store_.clock_lead());
+    since = last.ns - std::min(last.ns, lead_ns);
+    TRY(store_.note_unlogged(*since));
   }
   if (!since) return {};
   since_ns_ = *since;

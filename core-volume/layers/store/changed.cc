@@ -82,7 +82,29 @@ Result<bool> Store::is_restored() {
   return true;
 }
 
+Result<void> Store::note_clock_lead(std::uint64_t lead_ns) {
+  if (lead_ns <= clock_lead_ns_.load() + kClockLead_ns) return {};
+  std::lock_guard lock(clock_lead_mutex_);
+  if (lead_ns <= clock_lead_ns_.load() + kClockLead_ns) return {};
+  TRY(const auto before, clock_lead());
+  const auto most_ns = std::max(before, lead_ns);
+  TRY(disk_.set_xattr_at(root_.fd(), layout::kState, layout::kClockLeadKey, std::to_string(most_ns))
+          .with("note how far stamps of brick {} are ahead of the clock", path_));
+  TRY(sync_marks());
+  clock_lead_ns_ = most_ns;
+  return {};
+}
+
+Result<std::uint64_t> Store::clock_lead() {
+  auto mark = disk_.get_xattr_at(root_.fd(), layout::kState, layout::kClockLeadKey);
+  if (mark.failed_with(ENODATA)) return std::uint64_t{0};
+  TRY(const auto text, std::move(mark));
+  return std::strtoull(text.c_str(), nullptr, 10);
+}
+
 Result<void> Store::all_logged() {
+  clock_lead_ns_ = 0;
+  TRY(drop_mark(layout::kClockLeadKey).with("note that the log of brick {} has everything", path_));
   return drop_mark(layout::kUnloggedKey).with("note that the log of brick {} has everything", path_);
 }
 

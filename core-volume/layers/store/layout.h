@@ -45,6 +45,9 @@ inline const std::string kLossKey = "trusted.polder.loss";  // of .polder: boot 
 /// Of .polder: the HLC up to which the log has every change; absent: all of it. Set by a start after a power
 /// loss, until it has logged what it found (ordering/found.cc).
 inline const std::string kUnloggedKey = "trusted.polder.unlogged";
+/// Of .polder: nanoseconds by which stamps were ahead of this machine's clock, at most; absent: never by more
+/// than Store::kClockLead_ns since the log had everything.
+inline const std::string kClockLeadKey = "trusted.polder.clock-lead";
 inline const std::string kBrickKey = "trusted.polder.brick";  // of the brick's root: the identity file's text
 
 /// What an inode does not say by itself.

@@ -11,6 +11,7 @@
 // one name run together (key locks of the ordering layer); readers need nothing and never see half a record.
 // Errors: ESTALE when an object is gone, EUCLEAN when the brick holds what Polder did not write.
 #pragma once
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -192,6 +193,12 @@ class Store {
   Result<std::optional<std::uint64_t>> unlogged_since();
   Result<void> note_unlogged(std::uint64_t since_ns);
   Result<void> all_logged();
+  /// Also a mark: the file system takes its times from the machine's clock, which may be behind the log's
+  /// stamps (it was set back, or another machine's is ahead). By how much at most; durable on return. Any
+  /// thread.
+  Result<void> note_clock_lead(std::uint64_t lead_ns);
+  Result<std::uint64_t> clock_lead();
+  static constexpr std::uint64_t kClockLead_ns = 500'000'000;  // not worth a note
   /// It is a snapshot that has become the brick, and has not started since (graph/restore_marker.h).
   Result<bool> is_restored();
 
@@ -349,6 +356,8 @@ class Store {
   ListingCache listings_;
   DirectoryTimes directory_times_;
   LostNames* lost_names_ = nullptr;
+  std::mutex clock_lead_mutex_;
+  std::atomic<std::uint64_t> clock_lead_ns_{0};  // noted by this process
   std::mutex orphans_mutex_;
   std::set<Gfid> orphan_directories_;  // removed while open: no inode's link count says so
 };
