@@ -8,11 +8,24 @@ namespace polder::georep {
 
 namespace {
 
+/// Nothing when the object is gone. One that is removed, and stays as long as somebody has it open, is gone:
+/// no record would take it from the secondary, where it has no name.
+Result<std::optional<FileAttr>> find_object(Store& store, const Gfid& gfid) {
+  auto found = store.attr(gfid);
+  if (found.failed_with(ESTALE)) return std::optional<FileAttr>();
+  TRY(const auto attr, std::move(found));
+  if (attr.nlink == 0) {
+    TRY(const bool removed, store.is_orphan(gfid));
+    if (removed) return std::optional<FileAttr>();
+  }
+  return attr;
+}
+
 Result<std::vector<Record>> records_of_object(Store& store, const Gfid& gfid, bool begin) {
   std::vector<Record> records;
-  auto found = store.attr(gfid);
-  if (found.failed_with(ESTALE)) return records;
-  TRY(const auto attr, std::move(found));
+  TRY(const auto found, find_object(store, gfid));
+  if (!found) return records;
+  const auto& attr = *found;
   auto read = store.state(gfid);
   if (read.failed_with(ESTALE)) return records;
   Record record;
@@ -85,9 +98,8 @@ Result<std::vector<Record>> state_of_name(Store& store, const EntryName& name, c
 
 Result<std::vector<Record>> removed_if_gone(Store& store, const Gfid& gfid) {
   std::vector<Record> records;
-  auto found = store.attr(gfid);
+  TRY(const auto found, find_object(store, gfid));
   if (found) return records;
-  if (!found.failed_with(ESTALE)) return std::move(found.error());
   Record record;
   record.kind = RecordKind::kRemoved;
   record.gfid = gfid;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // State as records: what an object or a name is now, said so that a secondary becomes the same, whatever it
 // had. Used by the first sync (every object, every name) and after a restore (those that the records since
-// the mark name).
+// the mark name). An object that is removed and still open is gone.
 #pragma once
 #include <map>
 #include <set>

@@ -85,7 +85,7 @@ class ClusterRun {
     if (!report_.problems.empty() || !snapshots_.any() || below(2) == 0) return found;
     plan_.next(kAtRest);
     if (!report_.problems.empty()) return found;
-    report_.found(world_.problems());
+    report_.found(world_.site.problems());
     return SharedFiles::others(must(world_.loop.run_until_done(polder::look(world_.site.stack().top()))));
   }
 
@@ -129,7 +129,7 @@ class ClusterRun {
 
   FoundVolume look(bool sessions_kept) {
     report_.found(all_.unexpected);
-    report_.found(world_.problems());
+    report_.found(world_.site.problems());
     auto& top = world_.site.stack().top();
     const auto found = SharedFiles::others(must(world_.loop.run_until_done(polder::look(top))));
     auto history = history_;

@@ -2,7 +2,6 @@
 #include "tests/sim/cluster_world.h"
 
 #include "core-volume/admin/join.h"
-#include "core-volume/graph/volume_check.h"
 
 namespace polder {
 
@@ -56,22 +55,6 @@ ClusterWorld::ClusterWorld(std::uint64_t seed, ClusterOptions options)
   for (std::size_t i = 0; i < options.mounts; ++i)
     mounts.push_back(std::make_unique<SimMount>(loop, network, site, fmt::format("client{}", i),
                                                 random->next(), some(1s)));
-}
-
-std::vector<std::string> ClusterWorld::problems() {
-  const auto at_rest = [&] {
-    for (const auto& [set, brick] : site.stack().bricks())
-      if (brick->ordering().open_transactions() != 0 || !must(brick->store().orphans()).empty()) return false;
-    return true;
-  };
-  for (int i = 0; i < 140 && !at_rest(); ++i) loop.run_for(1s);  // files without a name stay for a minute
-  std::vector<std::string> found;
-  if (!at_rest()) found.push_back("transactions or files without a name are left");
-  std::map<std::uint32_t, Store*> stores;
-  for (const auto& [set, brick] : site.stack().bricks()) stores[set] = &brick->store();
-  std::ranges::move(site.log_problems(), std::back_inserter(found));
-  std::ranges::move(volume_problems(stores, site.stack().placement()), std::back_inserter(found));
-  return found;
 }
 
 }  // namespace polder

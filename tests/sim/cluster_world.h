@@ -50,8 +50,6 @@ struct ClusterWorld {
   nanoseconds some(nanoseconds most) {
     return nanoseconds(random->below(static_cast<std::uint64_t>(most.count()) + 1));
   }
-  /// What is wrong with the bricks and their logs, when they have had the time to settle.
-  std::vector<std::string> problems();
 
   SeededOpenssl openssl;
   SimLoop loop;

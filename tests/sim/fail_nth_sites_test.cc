@@ -225,7 +225,7 @@ class MountScenario final : public FailNthScenario {
                 IsEmpty());
     change(client_, dir_, 2);
     must(client_.end_session());
-    EXPECT_THAT(world_.problems(), testing::IsEmpty());
+    EXPECT_THAT(world_.site.problems(), testing::IsEmpty());
   }
 
  private:

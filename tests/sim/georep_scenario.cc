@@ -45,6 +45,8 @@ class GeorepRun {
       for (auto* site : {&world_.east, &world_.west}) report_.found(site->log_problems());
       if (log_has_all_) report_.found(world_.differences_from_the_log());
     }
+    for (auto* site : {&world_.east, &world_.west})
+      if (report_.problems.empty()) report_.found(site->problems());
     if (report_.problems.empty()) report_.found(world_.east.differences_after_power_loss(random_->next()));
     report_.acknowledged = changes();
     report_.finish(plan_, world_.trace);

@@ -50,6 +50,22 @@ TEST_F(GeorepSession, PairingRefusesAVolumeWithContent) {
   EXPECT_TRUE(world.east.call("GET", "/v1/georep").at("sessions").as_array().empty());
 }
 
+/// A file that is removed and open has its bytes as long, on the primary; the secondary has nothing of it.
+TEST_F(GeorepSession, WhatIsRemovedAndOpenDoesNotBecomeAFileWithoutAName) {
+  const auto file = client.file(Gfid::root(), "temporary");
+  const auto handle = must(client.open(file)).handle;
+  must(client.write(file, handle, 0, "scratch"));
+  must(client.unlink(Gfid::root(), "temporary"));
+  start();
+  must(client.write(file, handle, 7, ", and more"));
+  world.checkpoint();
+  EXPECT_THAT(must(world.west.brick().store().orphans()), IsEmpty());
+  must(client.release(file, handle));
+  EXPECT_THAT(world.east.problems(), IsEmpty());
+  EXPECT_THAT(world.west.problems(), IsEmpty());
+  EXPECT_THAT(world.differences(), IsEmpty());
+}
+
 TEST_F(GeorepSession, ContentThatCameBetweenPairingAndStartIsRefused) {
   world.pair();
   on_west().file(Gfid::root(), "mine", "content");

@@ -5,6 +5,7 @@
 #include <boost/asio/post.hpp>
 
 #include "core-volume/admin/admin_client.h"
+#include "core-volume/graph/volume_check.h"
 #include "core-volume/layers/snapshot_view/read_only_layer.h"
 #include "tests/sim/fold.h"
 
@@ -95,6 +96,24 @@ void SimSite::look_at_logs() {
   if (!running) return;
   // A log that cannot be read now is the problem of whoever needs it: log_problems() says so at the end.
   for (const auto& [set, brick] : running->stack->bricks()) (void)witnesses_[set].look(brick->journal());
+}
+
+bool SimSite::is_at_rest() {
+  for (const auto& [set, brick] : stack().bricks())
+    if (brick->ordering().open_transactions() != 0 || !must(brick->store().orphans()).empty()) return false;
+  return true;
+}
+
+std::vector<std::string> SimSite::problems() {
+  for (int i = 0; i < 140 && !is_at_rest(); ++i)
+    loop_.run_for(std::chrono::seconds(1));  // files without a name stay for a minute
+  auto found = log_problems();
+  if (!is_at_rest()) found.push_back("transactions or files without a name are left");
+  std::map<std::uint32_t, Store*> stores;
+  for (const auto& [set, brick] : stack().bricks()) stores[set] = &brick->store();
+  std::ranges::move(volume_problems(stores, stack().placement()), std::back_inserter(found));
+  for (auto& sentence : found) sentence.insert(0, name_ + ": ");
+  return found;
 }
 
 std::vector<std::string> SimSite::log_problems() {

@@ -98,7 +98,10 @@ class SimSite {
 
   // What is wrong, in sentences.
 
-  /// Of the logs, over all lives of the daemon.
+  /// Of the logs, over all lives of the daemon, and of the bricks when nothing is under way any more: nobody
+  /// has a removed file open. Waits for that.
+  std::vector<std::string> problems();
+  /// Of the logs.
   std::vector<std::string> log_problems();
   /// Everything is synced, then the power goes: the start folds what followed the last checkpoint once more,
   /// and finds what the log cannot vouch for (invariants 6 and 7). The volume must be as it was.
@@ -122,6 +125,7 @@ class SimSite {
  private:
   /// The process ends at once: nothing that its objects still do reaches disk or network.
   void end_process();
+  bool is_at_rest();
   void look_at_logs();
 
   SimLoop& loop_;

@@ -45,7 +45,7 @@ void make_under_load(std::uint64_t seed, std::size_t& certain) {
     EXPECT_THAT(history.problems(found, begin + 1), IsEmpty());
   });
   certain += history.certain(begin + 1);
-  EXPECT_THAT(world.problems(), IsEmpty());
+  EXPECT_THAT(world.site.problems(), IsEmpty());
 }
 
 TEST(SimSnapshot, IsAPrefixOfWhatWasAcknowledged) {
@@ -117,7 +117,7 @@ class SnapshotRun {
   }
   /// The brick is whole, and there is one volume for each snapshot that the store knows.
   void expect_whole() {
-    EXPECT_THAT(world_.problems(), IsEmpty());
+    EXPECT_THAT(world_.site.problems(), IsEmpty());
     std::vector<std::string> known;
     for (const auto& snapshot : must(request("GET", "/v1/snapshots")).as_array())
       known.emplace_back(snapshot.at("id").as_string());

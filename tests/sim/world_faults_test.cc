@@ -134,7 +134,7 @@ void suffer(std::uint64_t seed) {
   }
   world.site.slow_disks({});
   EXPECT_THAT(all.unexpected, IsEmpty());
-  EXPECT_THAT(world.problems(), IsEmpty());
+  EXPECT_THAT(world.site.problems(), IsEmpty());
   history.acknowledged(history.acknowledge(history.cover_of_sync()));
   const auto found = must(world.loop.run_until_done(look(world.site.stack().top())));
   EXPECT_THAT(history.problems(found, history.acknowledgements()), IsEmpty());
