@@ -11,10 +11,13 @@ Task<Result<void>> SnapshotCoordinator::remove(std::string name) {
   CO_TRY(auto found, co_await find(name));
   CO_TRY(auto guard, co_await node_.volumes.lock(found.value.volume));
   CO_TRY(co_await resolve(found.value.volume));
-  CO_TRY(auto record, co_await find(name));
+  auto record = co_await find(name);
+  if (record.failed_with(ENOENT))
+    co_return Result<void>();  // its removal had been interrupted, and is finished now
+  if (!record) co_return std::move(record).error();
   SnapshotIntent intent;
   intent.operation = SnapshotIntent::Operation::kDelete;
-  intent.snapshot = record.value;
+  intent.snapshot = record->value;
   CO_TRY(auto version, co_await put_intent(intent, 0));
   crash_point("snapshot/delete-after-intent");
   co_return co_await finish_remove(intent, version);
