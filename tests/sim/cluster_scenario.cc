@@ -57,7 +57,7 @@ class ClusterRun {
 
   /// The clients work while things go wrong; then all is looked at, and is where the next phase begins.
   void phase() {
-    all_.stop = all_.power_lost = all_.disk_failed = all_.full = restored_ = false;
+    all_.stop = all_.power_lost = all_.disk_failed = all_.full = all_.session_ended = restored_ = false;
     const auto sessions = this->sessions();
     for (std::size_t i = 0; i < clients_.size(); ++i) {
       auto& ops = world_.mounts[i]->ops();
@@ -164,6 +164,20 @@ class ClusterRun {
     world_.network.partition("site", machine);
     world_.loop.run_for(some(random, random.below(4) == 0 ? 40s : 1s));
     world_.network.heal("site", machine);
+  }
+
+  /// For so long that the session of the machine ends (C20).
+  void expire(Random& random) {
+    auto& mount = any_mount(random);
+    const auto session = mount.client().status().session;
+    all_.session_ended = true;
+    world_.network.partition("site", mount.name());
+    world_.network.reset("site", mount.name());
+    world_.loop.run_for(61s + some(random, 5s));
+    world_.network.heal("site", mount.name());
+    world_.loop.run_for(5s);
+    if (mount.client().status().session == session)
+      report_.found({mount.name() + " has its session still, after a minute without a connection"});
   }
 
   /// Requests arrive and are done, and nobody hears of it; perhaps the connection ends with that.
@@ -278,15 +292,11 @@ class ClusterRun {
   }
 
   const std::vector<FaultPlan::Kind> kFaults{
-      kind("reset", 4, &ClusterRun::reset),
-      kind("partition", 4, &ClusterRun::partition),
-      kind("lose-replies", 4, &ClusterRun::lose_replies),
-      kind("kill", 4, &ClusterRun::kill),
-      kind("die", 4, &ClusterRun::die),
-      kind("fail-call", 1, &ClusterRun::fail_call),
-      kind("fail-disk", 1, &ClusterRun::fail_all_calls),
-      kind("full", 2, &ClusterRun::fill),
-      kind("delay", 2, &ClusterRun::delay),
+      kind("reset", 4, &ClusterRun::reset),         kind("partition", 4, &ClusterRun::partition),
+      kind("expire", 1, &ClusterRun::expire),       kind("lose-replies", 4, &ClusterRun::lose_replies),
+      kind("kill", 4, &ClusterRun::kill),           kind("die", 4, &ClusterRun::die),
+      kind("fail-call", 1, &ClusterRun::fail_call), kind("fail-disk", 1, &ClusterRun::fail_all_calls),
+      kind("full", 2, &ClusterRun::fill),           kind("delay", 2, &ClusterRun::delay),
       kind("clock", 2, &ClusterRun::set_clock),
   };
   const std::vector<FaultPlan::Kind> kEnds{

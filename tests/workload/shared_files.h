@@ -67,7 +67,7 @@ class SharingClient {
   Task<Result<void>> one(FileOps& ops, Clock& clock);
   Task<Result<void>> append(FileOps& ops);
   Task<Result<void>> raise(FileOps& ops, Clock& clock);
-  Task<Result<void>> raise_locked(FileOps& ops, Clock& clock);
+  Task<Result<void>> raise_locked(FileOps& ops, Clock& clock, HandleId handle);
   Task<Result<void>> remove_open(FileOps& ops);
   Task<Result<void>> use_removed(FileOps& ops);
 

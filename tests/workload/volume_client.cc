@@ -50,7 +50,8 @@ Task<void> VolumeClient::act(FileOps& ops, int steps) {
 bool VolumeClient::is_usual(const Error& why) const {
   for (const int code : {ENOENT, ESTALE, EEXIST, ENOTEMPTY, EINVAL, EXDEV})
     if (why.is(code)) return true;
-  return (all_.full && (why.is(ENOSPC) || is_late(why))) || (all_.disk_failed && why.is(EIO));
+  return (all_.full && (why.is(ENOSPC) || is_late(why))) ||
+         ((all_.disk_failed || all_.session_ended) && why.is(EIO));
 }
 
 bool VolumeClient::may_have_happened(const Error& error) const {

@@ -29,8 +29,9 @@ struct Clients {
   bool stop = false;               // each client ends with the step it is at
 
   // What the world does to them, and they must then expect:
-  bool full = false;         // ENOSPC, and what is late
-  bool disk_failed = false;  // EIO
+  bool full = false;           // ENOSPC, and what is late
+  bool disk_failed = false;    // EIO
+  bool session_ended = false;  // of one of them: EIO, ESTALE (C20)
   /// Who was under way then may be told that somebody was faster: itself, in a request that it had to send
   /// again (coherence.md, P2).
   bool power_lost = false;
