@@ -95,7 +95,7 @@ Task<Result<void>> VolumeStack::reconcile() {
   for (const auto& [set, brick] : bricks_) stores[set] = &brick->store();
   if (std::ranges::none_of(stores, [](const auto& of) { return of.second->is_suspect(); })) {
     if (!failures_.empty()) co_return Result<void>();
-    co_return co_await forget_replaced(true);  // no log has lost anything
+    co_return co_await forget_replaced_before();  // no log has lost anything
   }
   for (const auto& [set, brick] : bricks_) {
     brick->ordering().hold_closing(!failures_.empty());
@@ -112,14 +112,12 @@ Task<Result<void>> VolumeStack::reconcile() {
     CO_TRY(auto guard, co_await brick->ordering().hold_reaping());
     held.push_back(std::move(guard));
   }
-  CO_TRY(co_await forget_replaced(false));
+  CO_TRY(co_await forget_certainly_replaced());
   CO_TRY(bool whole, co_await mend(stores));
   if (!whole || !failures_.empty()) co_return Result<void>();
   // What was refused or mended must not come again after another power loss, when that is not known any more.
-  for (const auto& [set, brick] : bricks_) {
-    CO_TRY(co_await on_worker(seams_.workers, [&] { return brick->journal().sync(); }));
-  }
-  CO_TRY(co_await forget_replaced(true));
+  CO_TRY(co_await sync_logs());
+  CO_TRY(co_await forget_replaced_before());
   for (const auto& [set, store] : stores) {
     CO_TRY(co_await on_worker(seams_.workers, [&] { return store->compared(); }));
   }
@@ -128,12 +126,32 @@ Task<Result<void>> VolumeStack::reconcile() {
   co_return Result<void>();
 }
 
-/// What the stores had noted of names that were replaced: all, or what cannot be undone any more.
-Task<Result<void>> VolumeStack::forget_replaced(bool all) {
+Task<Result<void>> VolumeStack::sync_logs() {
   const auto bricks = bricks_;
   for (const auto& [set, brick] : bricks) {
-    CO_TRY(auto names, co_await brick->ordering().replaced_before());
-    std::erase_if(names, [&](const auto& name) { return !all && !is_certain(name); });
+    CO_TRY(co_await on_worker(seams_.workers, [&] { return brick->journal().sync(); }));
+  }
+  co_return Result<void>();
+}
+
+/// What the stores had noted of names that were replaced before this start.
+Task<Result<void>> VolumeStack::forget_replaced_before() {
+  const auto bricks = bricks_;
+  for (const auto& [set, brick] : bricks) {
+    CO_TRY(auto names, co_await brick->ordering().replaced_names(false));
+    CO_TRY(co_await brick->ordering().forget_replaced(std::move(names)));
+  }
+  co_return Result<void>();
+}
+
+/// What cannot be undone any more. This start may have told a set of a rename that it had not heard of, when
+/// what replaced there has been removed since: so these as well, once no log can lose them.
+Task<Result<void>> VolumeStack::forget_certainly_replaced() {
+  CO_TRY(co_await sync_logs());
+  const auto bricks = bricks_;
+  for (const auto& [set, brick] : bricks) {
+    CO_TRY(auto names, co_await brick->ordering().replaced_names(true));
+    std::erase_if(names, [&](const auto& name) { return !is_certain(name); });
     CO_TRY(co_await brick->ordering().forget_replaced(std::move(names)));
   }
   co_return Result<void>();

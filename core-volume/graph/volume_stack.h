@@ -98,7 +98,9 @@ class VolumeStack final : public InvalidationSource, private SetPeers {
   /// taken back, and after a power loss they are compared.
   Task<Result<void>> join();
   Task<Result<void>> reconcile();
-  Task<Result<void>> forget_replaced(bool all);
+  Task<Result<void>> sync_logs();
+  Task<Result<void>> forget_replaced_before();
+  Task<Result<void>> forget_certainly_replaced();
   bool is_certain(const ReplacedName& replaced) const;
   Task<Result<bool>> mend(const std::map<std::uint32_t, Store*>& stores);
   /// With all sets that run.

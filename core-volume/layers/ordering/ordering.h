@@ -174,8 +174,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   void keep_orphans() { orphans_to_compare_ = orphans_; }
   Task<void> release_orphans();
 
-  /// What was noted as replaced before this start (replaced.h).
-  Task<Result<std::vector<ReplacedName>>> replaced_before();
+  /// What is noted as replaced (replaced.h); not `of_this_start`: only before it.
+  Task<Result<std::vector<ReplacedName>>> replaced_names(bool of_this_start);
   Task<Result<void>> forget_replaced(std::vector<ReplacedName> names);
   /// Whether this set has done its part of the transaction, and did not just hear that it does not happen.
   bool took_part(const TxId& id) const;

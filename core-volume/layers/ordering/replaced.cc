@@ -74,9 +74,10 @@ Task<Result<void>> OrderingLayer::forget_replaced(std::vector<ReplacedName> name
   });
 }
 
-Task<Result<std::vector<ReplacedName>>> OrderingLayer::replaced_before() {
+Task<Result<std::vector<ReplacedName>>> OrderingLayer::replaced_names(bool of_this_start) {
   CO_TRY(auto names, co_await on_worker(seams_.workers, [&] { return store_.replaced_names(); }));
-  std::erase_if(names, [&](const auto& name) { return replaced_.contains({name.gfid, name.tx}); });
+  if (!of_this_start)
+    std::erase_if(names, [&](const auto& name) { return replaced_.contains({name.gfid, name.tx}); });
   co_return names;
 }
 
