@@ -209,14 +209,7 @@ class ClusterRun {
 
   void fail_disk(Random& random, bool for_good) {
     all_.disk_failed = true;
-    auto& disk = world_.site.any_disk(random);
-    // Syncs are one call of many, and what they lose is told only once.
-    if (random.below(2) == 0) {
-      disk.fail_nth_sync(1 + random.below(20), EIO, for_good);
-    } else {
-      disk.fail_nth(1 + random.below(300), EIO, for_good);
-    }
-    world_.loop.run_for(some(random, 3s));
+    (void)world_.site.fail_call(random, for_good);
     world_.site.kill();
     world_.site.boot();
     for (const auto& client : clients_) client->expect_losses();

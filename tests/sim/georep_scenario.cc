@@ -150,9 +150,7 @@ class GeorepRun {
 
   /// A call fails, the daemon goes on for a while with what it makes of that, then the power goes.
   void fail_call(Random& random) {
-    auto& disk = world_.west.any_disk(random);
-    disk.fail_nth(1 + random.below(300), EIO);
-    world_.loop.run_for(some(random, 3s));
+    auto& disk = world_.west.fail_call(random, false);
     disk.heal();  // not at the start, which would not be tried again
     world_.west.lose_power(random.next());
     world_.west.boot();

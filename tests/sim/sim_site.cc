@@ -98,6 +98,19 @@ void SimSite::look_at_logs() {
   for (const auto& [set, brick] : running->stack->bricks()) (void)witnesses_[set].look(brick->journal());
 }
 
+SimDisk& SimSite::fail_call(Random& random, bool for_good) {
+  auto& disk = any_disk(random);
+  // Syncs are one call of many, and what they lose is told only once.
+  if (random.below(2) == 0) {
+    disk.fail_nth_sync(1 + random.below(3), EIO, for_good);
+  } else {
+    disk.fail_nth(1 + random.below(100), EIO, for_good);
+  }
+  for (int i = 0; i < 50 && !disk.fault_fired(); ++i) loop_.run_for(std::chrono::milliseconds(100));
+  loop_.run_for(std::chrono::milliseconds(random.below(1000)));
+  return disk;
+}
+
 bool SimSite::is_at_rest() {
   for (const auto& [set, brick] : stack().bricks())
     if (brick->ordering().open_transactions() != 0 || !must(brick->store().orphans()).empty()) return false;

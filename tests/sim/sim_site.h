@@ -120,6 +120,9 @@ class SimSite {
   SimDisk& node_disk() { return disks_.root(); }
   /// Of a brick, or of the node.
   SimDisk& any_disk(Random& random);
+  /// One of the next calls of a disk fails with EIO, when `for_good` all after it, too; then it goes on for a
+  /// while with what it makes of that. Ends after some seconds, also when no call was made.
+  SimDisk& fail_call(Random& random, bool for_good);
   std::unique_ptr<Transport> transport() { return network_.transport(name_); }
 
  private:
