@@ -8,6 +8,7 @@
 #include <random>
 
 #include "core-volume/graph/brick_test_support.h"
+#include "tests/support/seeds.h"
 
 namespace polder {
 namespace {
@@ -182,13 +183,17 @@ void run_failed_sync(std::uint64_t seed) {
 }
 
 TEST(BrickFsyncTest, SyncedBytesSurviveAFailedSync) {
-  const int seeds = ::getenv("POLDER_LONG_TESTS") ? 5000 : 150;
-  for (int seed = 0; seed < seeds && !HasFailure(); ++seed) run_failed_sync(static_cast<std::uint64_t>(seed));
+  for (auto seed : seeds(150, 5000)) {
+    run_failed_sync(seed);
+    if (HasFailure()) break;
+  }
 }
 
 TEST(BrickFsyncTest, SyncedBytesSurviveWhateverComesBeforeAndAfter) {
-  const int seeds = ::getenv("POLDER_LONG_TESTS") ? 5000 : 150;
-  for (int seed = 0; seed < seeds && !HasFailure(); ++seed) run(static_cast<std::uint64_t>(seed));
+  for (auto seed : seeds(150, 5000)) {
+    run(seed);
+    if (HasFailure()) break;
+  }
 }
 
 /// An fsync that was the log's alone, then a truncation whose effect reaches the disk before the bytes do.

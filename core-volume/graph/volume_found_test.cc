@@ -144,6 +144,25 @@ TEST_F(VolumeFound, TheLogTellsOfItAlsoWhenTheClockWasSetBack) {
   }
 }
 
+/// The first write of a new file: the disk has its bytes, neither the log nor the file's times tell of it.
+TEST_F(VolumeFound, TheLogTellsOfBytesThatWentAheadOfTheTimesOfANewFile) {
+  for (auto seed : seeds(25, 1000)) {
+    SCOPED_TRACE(seed);
+    auto volume = new_volume(seed);
+    Client c(*volume);
+    std::vector<Gfid> files;
+    for (int i = 0; i < 8; ++i) files.push_back(c.file(Gfid::root(), fmt::format("new{}", i)));
+    volume->loop.run_for(std::chrono::seconds(2));
+    c.dir(Gfid::root(), "much later than they");
+    volume->loop.run_for(std::chrono::seconds(2));  // all that is in the log
+    for (const auto& file : files) c.put(file, 0, std::string(3000, 'x'));
+    volume->lose_power(seed);
+    volume->start();
+    expect_log_and_volume_agree(*volume);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
 /// A start that ends early has said in the log only a part of it.
 TEST_F(VolumeFound, TheNextStartDoesWhatOneHasNotEnded) {
   for (auto seed : seeds(25, 1000)) {
