@@ -62,8 +62,9 @@ Task<Result<SnapshotRecord>> SnapshotCoordinator::create_locked(CreateSnapshot r
   CO_TRY(co_await check_name_free(name));
   CO_TRY(co_await check_limit(request.volume));
   const auto& brick = volume.value.bricks.front();
-  CO_TRY(auto backend, co_await open_backend(brick.path));
-  CO_TRY(co_await on_worker(node_.seams.workers, [&] { return backend->check_space(); }));
+  CO_TRY(auto backend, (co_await open_backend(brick.path)).with("take snapshot {}", name));
+  auto space = co_await on_worker(node_.seams.workers, [&] { return backend->check_space(); });
+  CO_TRY(std::move(space).with("take snapshot {}", name));
 
   SnapshotIntent intent;
   intent.operation = SnapshotIntent::Operation::kCreate;
@@ -76,7 +77,7 @@ Task<Result<SnapshotRecord>> SnapshotCoordinator::create_locked(CreateSnapshot r
   record.created_ns = static_cast<std::uint64_t>(node_.seams.clock.wall_time().count());
   record.description = std::move(request.description);
   record.backend = backend->name();
-  CO_TRY(auto version, co_await put_intent(intent, 0));
+  CO_TRY(auto version, (co_await put_intent(intent, 0)).with("take snapshot {}", record.name));
   crash_point("snapshot/after-intent");
 
   auto taken = co_await take(use, *backend, record);
@@ -89,7 +90,7 @@ Task<Result<SnapshotRecord>> SnapshotCoordinator::create_locked(CreateSnapshot r
     auto undone = co_await undo_create(intent, version);
     if (!undone)
       log::error("snapshot {}: {}; tried again at the next start", record.name, undone.error().message());
-    co_return std::move(taken).error();
+    co_return std::move(taken).error().with("take snapshot {}", record.name);
   }
   log::info("snapshot {} of volume {}: record {}, changes were held for {} ms", record.name, record.volume,
             record.mark_index, record.barrier_ns / 1'000'000);

@@ -18,9 +18,9 @@ Task<Result<void>> SnapshotCoordinator::remove(std::string name) {
   SnapshotIntent intent;
   intent.operation = SnapshotIntent::Operation::kDelete;
   intent.snapshot = record->value;
-  CO_TRY(auto version, co_await put_intent(intent, 0));
+  CO_TRY(auto version, (co_await put_intent(intent, 0)).with("delete snapshot {}", name));
   crash_point("snapshot/delete-after-intent");
-  co_return co_await finish_remove(intent, version);
+  co_return (co_await finish_remove(intent, version)).with("delete snapshot {}", name);
 }
 
 Task<Result<void>> SnapshotCoordinator::finish_remove(const SnapshotIntent& intent, std::uint64_t version) {

@@ -52,7 +52,8 @@ Task<Result<SnapshotRecord>> SnapshotCoordinator::restore(std::string name) {
   CO_TRY(auto guard, co_await node_.volumes.lock(found.value.volume));
   CO_TRY(auto record, co_await find(name));
   CO_TRY(auto volume, co_await stopped_volume(record.value));
-  co_return co_await restore_locked(std::move(volume), std::move(record.value));
+  auto restored = co_await restore_locked(std::move(volume), std::move(record.value));
+  co_return std::move(restored).with("restore snapshot {}", name);
 }
 
 /// The volume of a snapshot, ready to be restored: with nothing interrupted, and nobody using it.
@@ -136,7 +137,7 @@ Task<Result<SnapshotRecord>> SnapshotCoordinator::restore_locked(Stored<VolumeIn
     if (!abandoned)
       log::error("restore of {}: {}; tried again at the next start", record.name,
                  abandoned.error().message());
-    co_return std::move(prepared).error().with("restore {}; the volume is as it was", record.name);
+    co_return std::move(prepared).error().with("the volume is as it was");
   }
   intent.committing = true;
   CO_TRY(version, co_await put_intent(intent, version));

@@ -188,6 +188,7 @@ void fail(SnapshotRun& run, const Story& story, std::uint64_t n, int code) {
   auto answer = story.request(run);  // may have got over it
   ASSERT_TRUE(fault.fired());
   fault.heal();
+  if (!answer) EXPECT_THAT(answer.error().message(), testing::HasSubstr("snapshot s"));
   const bool again = !answer && !story.done(run);
   if (again) answer = story.request(run);
   if (!run.takes_changes()) {
