@@ -34,6 +34,7 @@ hold() {
   wanter=$!
   wait_until "somebody wants" [ -e "$work/wants" ]
 }
+has_ended() { ! ps -o stat= -p "$1" | grep -qv '^Z'; }  # and so its files are closed, the mount's among them
 large_files() { find "$brick_place"*/data/.polder/gfid -size +32M 2> /dev/null | wc -l; }
 is_reclaimed() { [ "$(large_files)" -eq 0 ]; }
 
@@ -53,7 +54,7 @@ for ((round = 1; round <= rounds; round++)); do
   else
     kill -9 "$pid"
   fi
-  wait_until "the kernel sees that mount.polder is dead" [ ! -e "/proc/$pid/fd/0" ]
+  wait_until "the end of mount.polder" has_ended "$pid"
   ! stat "$a/held" 2> "$work/error" > /dev/null || fail "the mount lives on without its daemon"
   grep -q "Transport endpoint is not connected" "$work/error" || fail "a dead mount says: $(cat "$work/error")"
   # Names that the dead client has leases on.

@@ -15,7 +15,10 @@ void FaultPlan::next(std::span<const Kind> kinds) {
   ++next_;
   auto random = make_seeded_random(seed_ + next_ * 0x9e3779b97f4a7c15);
   std::uint64_t weights = 0;
-  for (const auto& kind : kinds) weights += kind.weight;
+  for (const auto& kind : kinds) {
+    weights += kind.weight;
+    known_.insert(kind.name);
+  }
   auto dice = random->below(weights);
   const Kind* chosen = kinds.data();
   for (; dice >= chosen->weight; ++chosen) dice -= chosen->weight;

@@ -48,6 +48,8 @@ class FaultPlan {
   void next(std::span<const Kind> kinds);
 
   const std::vector<Happened>& happened() const { return happened_; }
+  /// The names of all that could have happened so far.
+  const std::set<std::string_view>& known() const { return known_; }
 
  private:
   bool is_wanted(std::string_view kind) const;
@@ -59,6 +61,7 @@ class FaultPlan {
   const std::size_t actor_;
   std::size_t next_ = 0;
   std::vector<Happened> happened_;
+  std::set<std::string_view> known_;
 };
 
 }  // namespace polder

@@ -7,6 +7,7 @@ namespace polder {
 
 void RunReport::finish(const FaultPlan& plan, const Trace& trace) {
   faults = plan.happened();
+  kinds = plan.known();
   hash = trace.hash();
   events = trace.events();
   if (!problems.empty()) last = trace.last();

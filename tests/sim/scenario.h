@@ -19,6 +19,7 @@ struct RunOptions {
 struct RunReport {
   std::uint64_t acknowledged = 0;  // operations
   std::vector<FaultPlan::Happened> faults;
+  std::set<std::string_view> kinds;   // of faults that could have happened
   std::vector<std::string> problems;  // sentences; none: all is as it must be
   std::uint64_t hash = 0;             // of the trace
   std::uint64_t events = 0;

@@ -37,11 +37,9 @@ json::object text_of(const RunReport& report) {
     const auto seconds = std::chrono::duration<double>(fault.when).count();
     faults.push_back({{"number", fault.number}, {"kind", fault.kind}, {"at_s", seconds}});
   }
-  return {{"acknowledged", report.acknowledged},
-          {"faults", std::move(faults)},
-          {"problems", json::value_from(report.problems)},
-          {"hash", fmt::format("{:016x}", report.hash)},
-          {"events", report.events},
+  return {{"acknowledged", report.acknowledged},         {"faults", std::move(faults)},
+          {"kinds", json::value_from(report.kinds)},     {"problems", json::value_from(report.problems)},
+          {"hash", fmt::format("{:016x}", report.hash)}, {"events", report.events},
           {"last", json::value_from(report.last)}};
 }
 
