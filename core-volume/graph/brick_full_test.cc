@@ -194,11 +194,48 @@ TEST(BrickFull, WhatIsThereStaysAndCanBeDeletedAndRoomComesBack) {
   c.file(root, "again", std::string(1 << 20, 'x'));
 }
 
+/// Its bytes are not in the log, so it stays on the disk until its removal is there for certain.
+TEST(BrickFull, WhatWasRemovedHasMadeRoomForWhoWritesNext) {
+  SimBrick node;
+  node.disk.set_capacity(64 << 20);
+  node.stop();
+  node.start();  // with a reserve for a disk of this size
+  Client c(node);
+  const auto next = c.file(root, "next", "");
+  const auto handle = must(c.open(next)).handle;
+  const std::string piece(256 << 10, 'n');
+  std::uint64_t size = 0;
+  const std::map<std::string, std::function<int()>> ways{
+      {"write", [&] { return code_of(c.write(next, handle, size, std::string(4 << 20, 'm'))); }},
+      {"fallocate", [&] { return code_of(c.fallocate(next, 0, size, 8 << 20)); }},
+      {"copy",
+       [&] { return code_of(c.copy_range(next, 0, next, size, std::min<std::uint64_t>(size, 8 << 20))); }}};
+  const std::vector<std::pair<std::string, std::string>> cases{{"just written", "write"},
+                                                               {"just written", "fallocate"},
+                                                               {"just written", "copy"},
+                                                               {"written long ago", "write"},
+                                                               {"open until now", "write"}};
+  node.disk.set_reflink(false);
+  for (const auto& [what, way] : cases) {
+    SCOPED_TRACE(what + ", " + way);
+    const auto big = c.file(root, "big", std::string(16 << 20, 'b'));
+    if (what == "written long ago") node.loop.run_for(60s);
+    for (size = 0; c.write(next, handle, size, piece);) size += piece.size();
+    const auto opened = must(c.open(big)).handle;
+    if (what != "open until now") must(c.release(big, opened));
+    must(c.unlink(root, "big"));
+    if (what == "open until now") must(c.release(big, opened));
+    EXPECT_EQ(ways.at(way)(), 0);
+    must(c.setattr(next, {.fields = SetAttr::kSize, .size = 0}));
+    node.loop.run_for(60s);  // the reserve is whole again
+  }
+}
+
 /// As polderd runs it: short work on the loop thread, the rest on workers. On a simulated disk with so much
 /// room.
 class ThreadedFullBrick : public LoopStack {
  public:
-  ThreadedFullBrick() {
+  explicit ThreadedFullBrick(bool checkpoints = false) {
     must(disk.mkdir(Disk::kNoDir, "/b", 0700));
     must(Brick::format(seams_, "/b", kBrickIdentity));
     leave(64 << 20);
@@ -209,6 +246,10 @@ class ThreadedFullBrick : public LoopStack {
                        .journal = {},
                        .ordering = {}};
     config.ordering.short_work_inline = true;
+    if (checkpoints) {
+      config.journal.checkpoint_interval_s = 0;
+      config.ordering.maintain_interval = 20ms;
+    }
     run_one([](auto* self, auto with) -> Task<void> {
       self->brick_ = must(co_await Brick::start(self->seams_, std::move(with)));
     }(this, config));
@@ -269,6 +310,70 @@ TEST(BrickFull, RoomIsLookedForBesideTheLoopThread) {
   EXPECT_TRUE(c.open(file)) << "what is there can be used";
   EXPECT_TRUE(c.create(root, "file", {.mode = 0644}, O_RDWR)) << "with O_CREAT too";
   node.disk.on_syncfs({});
+}
+
+/// A file system takes up to half a second to free a GiB: nobody else is held up meanwhile.
+void frees_large_files_beside_the_loop(bool checkpoints) {
+  ThreadedFullBrick node(checkpoints);
+  node.leave(0);
+  Client c(node);
+  auto wait = [&] {
+    for (int i = 0; i < 15; ++i) {
+      must(c.statfs());
+      std::this_thread::sleep_for(5ms);
+    }
+  };
+  const std::string bytes(1 << 20, 'x');
+  auto make = [&](const std::string& name) {
+    const auto gfid = c.file(root, name, bytes);
+    const auto handle = must(c.open(gfid)).handle;
+    for (std::uint64_t i = 1; i < 20; ++i) must(c.write(gfid, handle, i << 20, bytes));
+    must(c.release(gfid, handle));
+    must(c.sync());
+    return gfid;
+  };
+  const std::map<std::string, std::function<void()>> ends{
+      {"unlink", [&] { must(c.unlink(root, "f")); }},
+      {"rename", [&] { must(c.rename(root, "other", root, "f")); }},
+      {"truncate",
+       [&] { must(c.setattr(must(c.lookup(root, "f")).gfid, {.fields = SetAttr::kSize, .size = 1})); }},
+      {"open", [&] {
+         const auto gfid = must(c.lookup(root, "f")).gfid;
+         must(c.release(gfid, must(c.open(gfid, O_RDWR | O_TRUNC)).handle));
+       }}};
+  for (const auto& [name, end] : ends) {
+    make("f");
+    c.file(root, "other", "text");
+    wait();
+    // What has gone since the last call, the last call has freed.
+    std::mutex mutex;
+    std::uint64_t used = node.disk.used_bytes();
+    std::thread::id last;
+    int freed = 0, on_loop = 0;
+    node.disk.on_call([&, loop = std::this_thread::get_id()](std::string_view) {
+      std::lock_guard lock(mutex);
+      const bool less = used > node.disk.used_bytes() + (8 << 20);
+      freed += less;
+      on_loop += less && last == loop;
+      used = node.disk.used_bytes();
+      last = std::this_thread::get_id();
+    });
+    end();
+    wait();
+    node.disk.on_call({});
+    EXPECT_EQ(freed, 1) << name;
+    EXPECT_EQ(on_loop, 0) << name;
+    (void)c.unlink(root, "f");
+    (void)c.unlink(root, "other");
+  }
+}
+TEST(BrickFull, LargeFilesAreFreedBesideTheLoopThread) {
+  {
+    SCOPED_TRACE("just written");
+    frees_large_files_beside_the_loop(false);
+  }
+  SCOPED_TRACE("on disk for long");
+  frees_large_files_beside_the_loop(true);
 }
 
 }  // namespace

@@ -14,8 +14,9 @@ Task<Result<FileAttr>> OrderingLayer::setattr(const OpContext& ctx, Gfid gfid, c
   const bool truncated = done != nullptr;  // killed between the two records
   Record truncate, setattr;
   auto work = [&] { return setattr_on_worker(ctx, gfid, change, truncated, truncate, setattr); };
-  const bool syncs = (change.fields & SetAttr::kSize) != 0 && data_sync_.relied_on_log(gfid);
-  auto after = syncs ? co_await on_worker(seams_.workers, work) : co_await on_worker(short_work_, work);
+  const bool sizes = (change.fields & SetAttr::kSize) != 0;
+  const bool is_long = sizes && (data_sync_.relied_on_log(gfid) || co_await frees_much(gfid, change.size));
+  auto after = is_long ? co_await on_worker(seams_.workers, work) : co_await on_worker(short_work_, work);
   finish(ctx, truncate);
   finish(ctx, setattr);
   if (!after && truncated) co_return std::move(after).error().set_maybe_applied();

@@ -98,6 +98,8 @@ Result<void> OrderingLayer::commit(Record& record, const Applying& how) {
   auto applied = apply();
   if (!applied && made_room(record, applied.error())) applied = apply();
   if (unlogged) data_sync_.end_unlogged(record.gfid, record.index);
+  if (record.last_link || record.kind == RecordKind::kTruncate || record.kind == RecordKind::kPunch)
+    space_.freed();
   if (!applied) return undo(record, how, std::move(applied).error());
   crash_point("ordering/after-apply");
   auto noted = journal_.applied(record.index);
@@ -200,7 +202,14 @@ Result<void> OrderingLayer::check_space(std::uint64_t bytes) {
 
 Task<Result<void>> OrderingLayer::room_for(std::uint64_t bytes) {
   if (space_.has_room(bytes)) co_return Result<void>();
-  co_return co_await on_worker(seams_.workers, [&] { return space_.find_room(bytes); });
+  auto look = [&] { return space_.find_room(bytes); };
+  auto reaped = reaped_;
+  auto found = co_await on_worker(seams_.workers, look);
+  while (!found && is_no_room(found.error()) && co_await more_is_reaped(reaped)) {
+    reaped = reaped_;
+    found = co_await on_worker(seams_.workers, look);
+  }
+  co_return found;
 }
 
 // --- on the loop

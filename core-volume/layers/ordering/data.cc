@@ -58,19 +58,22 @@ Task<Result<void>> OrderingLayer::fallocate(const OpContext& ctx, Gfid gfid, int
   Keys keys{object_key(gfid, KeyLocks::Mode::kExclusive)};
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (done_before(ctx)) co_return Result<void>();
+  const bool allocates = (mode & ~FALLOC_FL_KEEP_SIZE) == 0;
+  const auto room = allocates ? co_await room_for(length) : Result<void>();
   Record record;
   auto done = co_await on_worker(
-      seams_.workers, [&] { return fallocate_on_worker(ctx, gfid, mode, offset, length, record); });
+      seams_.workers, [&] { return fallocate_on_worker(ctx, gfid, mode, offset, length, room, record); });
   finish(ctx, record);
   co_return done;
 }
 
 Result<void> OrderingLayer::fallocate_on_worker(const OpContext& ctx, const Gfid& gfid, int mode,
-                                                std::uint64_t offset, std::uint64_t length, Record& record) {
+                                                std::uint64_t offset, std::uint64_t length,
+                                                const Result<void>& room, Record& record) {
   TRY(auto before, store_.attr(gfid));
   TRY(auto plan, plan_fallocate(before, mode, offset, length));
   if (plan.kind == RecordKind::kFallocate) {
-    TRY(check_space(length));
+    TRY(room);
     // Before the record: whether there is room is the file system's word, and this shows nobody anything.
     TRY(store_.reserve(gfid, offset, length));
   }
@@ -89,6 +92,7 @@ Result<void> OrderingLayer::fallocate_on_worker(const OpContext& ctx, const Gfid
 struct OrderingLayer::Copy {
   Gfid from, to;
   std::uint64_t from_offset, to_offset, length;
+  std::uint64_t lacks = 0;  // bytes that it found no room for: nothing has happened
 };
 
 Task<Result<std::uint64_t>> OrderingLayer::copy_range(const OpContext& ctx, Gfid from,
@@ -97,19 +101,27 @@ Task<Result<std::uint64_t>> OrderingLayer::copy_range(const OpContext& ctx, Gfid
   Keys keys{object_key(from, KeyLocks::Mode::kShared), object_key(to, KeyLocks::Mode::kExclusive)};
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (const auto* done = done_before(ctx)) co_return done->length;
-  const Copy copy{from, to, from_offset, to_offset, length};
+  Copy copy{from, to, from_offset, to_offset, length};
   Record record;
-  auto copied = co_await on_worker(seams_.workers, [&] { return copy_on_worker(ctx, copy, record); });
+  auto work = [&] { return copy_on_worker(ctx, copy, record); };
+  auto copied = co_await on_worker(seams_.workers, work);
+  while (copy.lacks != 0) {
+    CO_TRY(co_await room_for(std::exchange(copy.lacks, 0)));
+    copied = co_await on_worker(seams_.workers, work);
+  }
   finish(ctx, record);
   co_return copied;
 }
 
-Result<std::uint64_t> OrderingLayer::copy_on_worker(const OpContext& ctx, const Copy& copy, Record& record) {
+Result<std::uint64_t> OrderingLayer::copy_on_worker(const OpContext& ctx, Copy& copy, Record& record) {
   TRY(auto source, store_.attr(copy.from));
   TRY(auto target, store_.attr(copy.to));
   TRY(auto length, plan_copy_range(source, copy.from_offset, target, copy.to_offset, copy.length));
   if (length == 0) return length;
-  TRY(check_space(length));
+  if (auto room = check_space(length); !room) {
+    copy.lacks = length;
+    return std::move(room).error();
+  }
   record = begin(ctx, RecordKind::kWrite, copy.to);
   record.offset = copy.to_offset;
   record.length = length;

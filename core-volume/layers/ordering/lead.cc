@@ -136,10 +136,12 @@ Task<Result<std::optional<FileAttr>>> OrderingLayer::carry_out(const OpContext& 
   std::optional<FileAttr> attr;
   for (auto other : others)
     if (!only_removes(record, *placement_, other)) co_await deliver(record, other, attr);
-  const bool keep = victim_stays(record);
+  bool keep = victim_stays(record);
   hold_replaced(record);
-  auto applied = co_await on_worker(
-      short_work_, [&] { return apply_appended(record, {.keep_object = keep, .note_replaced = true}); });
+  auto applied = co_await on_worker(short_work_, [&] {
+    keep |= takes_large(record);
+    return apply_appended(record, {.keep_object = keep, .note_replaced = true});
+  });
   crash_point("tx/after-apply");
   for (auto other : others)
     if (only_removes(record, *placement_, other)) co_await deliver(record, other, attr);

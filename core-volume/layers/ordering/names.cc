@@ -63,7 +63,7 @@ struct OrderingLayer::Removal {
   EntryName entry;
   bool directory;
   NameHints::Hint hint;         // what the name is thought to show; its key is held
-  bool keep = false;            // that object stays for now: it is open, or the log lacks bytes of it
+  bool keep = false;            // that object stays for now: must_stay(), is_large()
   bool wrong = false;           // the name shows something else: `hint` says what
   std::uint32_t elsewhere = 0;  // type of the object, which is on another set
 };
@@ -124,6 +124,7 @@ Result<void> OrderingLayer::remove_on_worker(const OpContext& ctx, Removal& remo
   record = begin(ctx, RecordKind::kUnlink, victim.gfid);
   record.name = removal.entry;
   record.last_link = victim.nlink == 1;
+  removal.keep |= record.last_link && is_large(victim);
   return commit(record, {.apply = {}, .hints = {.keep_object = removal.keep}, .undo = {}});
 }
 

@@ -2,6 +2,7 @@
 // OrderingLayer: open handles, and unlinked objects that live as long as one of them.
 #include <fcntl.h>
 
+#include "base/concurrency_impl.h"
 #include "base/log.h"
 #include "base/on_worker.h"
 #include "core-volume/layers/ordering/ordering.h"
@@ -15,14 +16,16 @@ Task<Result<Opened>> OrderingLayer::open(const OpContext& ctx, Gfid gfid, int fl
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (done_before(ctx)) truncate = false;
   Record record;
-  auto attr = co_await on_worker(short_work_, [&]() -> Result<FileAttr> {
+  auto work = [&]() -> Result<FileAttr> {
     TRY(auto before, store_.attr(gfid));
     TRY(check_open(before, flags));
     if (!truncate) return before;
     record = begin(ctx, RecordKind::kTruncate, gfid);
     TRY(commit(record));
     return attr_after(gfid);
-  });
+  };
+  const bool is_long = truncate && co_await frees_much(gfid, 0);
+  auto attr = is_long ? co_await on_worker(seams_.workers, work) : co_await on_worker(short_work_, work);
   finish(ctx, record);
   if (!attr) co_return std::move(attr).error();
   co_return Opened{.attr = *attr, .handle = opens_.add(ctx.session, gfid), .created = false};
@@ -80,9 +83,29 @@ Task<Result<void>> OrderingLayer::reap(Gfid gfid) {
   Keys keys{object_key(gfid, KeyLocks::Mode::kExclusive), reaping_key(KeyLocks::Mode::kShared)};
   CO_TRY(auto held, co_await locks_.lock(std::move(keys)));
   if (opens_.is_open(gfid) || !orphans_.contains(gfid)) co_return Result<void>();
-  auto reaped = co_await on_worker(short_work_, [&] { return store_.reap(gfid); });
+  ++reaping_;
+  auto reaped = co_await on_worker(seams_.workers, [&] { return store_.reap(gfid); });
+  --reaping_;
+  ++reaped_;
+  space_.freed();
+  reaped_some_.notify_all();
   if (reaped) orphans_.erase(gfid);
   co_return reaped;
+}
+
+/// What was removed takes room until its removal is in the log for certain, and the file system its time to
+/// free it. The asking operation holds locks, and a removal may wait for one of them: so not for long.
+Task<bool> OrderingLayer::more_is_reaped(std::uint64_t before) {
+  constexpr nanoseconds kPatience = std::chrono::milliseconds(500);
+  if (reaped_ == before && kept_until_.empty() && reaping_ == 0) co_return false;
+  const auto deadline = seams_.clock.boot_time() + kPatience;
+  auto synced = co_await on_worker(seams_.workers, [&] { return journal_.sync(); });
+  if (!synced) co_return false;  // sync_loop() says so
+  if (!kept_until_.empty()) background_.spawn(co_await asio::this_coro::executor, reap_replaced());
+  while (reaped_ == before) {
+    if (!co_await with_deadline(seams_.clock, deadline, reaped_some_.wait())) co_return false;
+  }
+  co_return true;
 }
 
 /// After the log was synced.
@@ -96,6 +119,26 @@ Task<void> OrderingLayer::reap_replaced() {
 Task<void> OrderingLayer::release_orphans() {
   const auto compared = std::exchange(orphans_to_compare_, {});
   for (const auto& gfid : compared) co_await reap_if_orphan(gfid);
+}
+
+bool OrderingLayer::is_large(const FileAttr& file) {
+  constexpr std::uint64_t kLarge_bytes = 16 << 20;
+  return S_ISREG(file.mode) && file.size >= kLarge_bytes;
+}
+
+bool OrderingLayer::takes_large(const Record& record) const {
+  if (!record.last_link || !store_.owns(record.victim())) return false;
+  auto victim = store_.attr(record.victim());
+  return victim && is_large(*victim);
+}
+
+Task<bool> OrderingLayer::frees_much(Gfid gfid, std::uint64_t size) {
+  co_return co_await on_worker(short_work_, [&] {
+    auto before = store_.attr(gfid);
+    if (!before || before->size <= size) return false;
+    before->size -= size;
+    return is_large(*before);
+  });
 }
 
 Task<Result<KeyLocks::Guard>> OrderingLayer::hold_reaping() {

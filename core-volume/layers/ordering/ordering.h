@@ -231,6 +231,8 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   Result<void> check_space(std::uint64_t bytes);
   /// The same, before short work: to be returned where the work has seen that it needs the room.
   Task<Result<void>> room_for(std::uint64_t bytes);
+  /// Waits until more orphans are gone than `before` (of reaped_). False: none will be soon.
+  Task<bool> more_is_reaped(std::uint64_t before);
   Result<bool> is_above(const Gfid& above, Gfid gfid);
   // What the file system refuses after all (heal.cc).
   /// A record whose change is not known to have happened as a whole, and what will settle it.
@@ -290,9 +292,9 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
                                       const Buffer& data, bool append, const Result<void>& room,
                                       Record& record);
   Result<void> fallocate_on_worker(const OpContext& ctx, const Gfid& gfid, int mode, std::uint64_t offset,
-                                   std::uint64_t length, Record& record);
+                                   std::uint64_t length, const Result<void>& room, Record& record);
   struct Copy;
-  Result<std::uint64_t> copy_on_worker(const OpContext& ctx, const Copy& copy, Record& record);
+  Result<std::uint64_t> copy_on_worker(const OpContext& ctx, Copy& copy, Record& record);
   Task<Result<void>> refuse_handle(Gfid gfid);
   Task<void> fetch(Gfid gfid, std::uint64_t offset, std::uint32_t length, Result<Buffer>& cached);
   Task<Result<void>> sync_object(Gfid gfid, bool data_only);
@@ -382,6 +384,13 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   /// Whether the object outlives its last name: somebody has it open or may have, or a power loss that undoes
   /// the removal would need it.
   bool must_stay(const Gfid& gfid) const;
+  /// Of a large file ext4 and btrfs need 0.1 to 0.4 s a GiB to free it, too long for short work. So it
+  /// outlives its last name, too, and is reaped on a worker.
+  static bool is_large(const FileAttr& file);
+  /// Whether the record takes the last name of one of this set. On a worker, before it is applied.
+  bool takes_large(const Record& record) const;
+  /// Whether the file loses as much as a large one has, when it has this size.
+  Task<bool> frees_much(Gfid gfid, std::uint64_t size);
   Task<void> reap_if_orphan(Gfid gfid);
   Task<void> reap_replaced();
   Task<void> reap_again();
@@ -405,6 +414,9 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   std::set<Gfid> orphans_;                    // without a name, kept for open handles or for the grace time
   std::set<Gfid> orphans_to_compare_;         // of them, those of keep_orphans()
   std::set<Gfid> unreaped_;                   // of them, those that the disk has refused to remove
+  int reaping_ = 0;                           // of them, how many are being removed
+  std::uint64_t reaped_ = 0;                  // removals of orphans that have ended
+  Event reaped_some_;
   std::map<ReplacedKey, Replaced> replaced_;  // noted by the store, not stable everywhere
   Event replaced_some_;
   nanoseconds grace_end_{};

@@ -181,10 +181,11 @@ Task<Result<void>> OrderingLayer::apply_echo(const Record& decided) {
   echo.index = 0;
   echo.sequence = 0;
   // Not prepared, nobody has looked at it (a start, after a power loss): it may not be empty.
-  const bool keep = !was_prepared || victim_stays(echo);
+  bool keep = !was_prepared || victim_stays(echo);
   hold_replaced(echo);
   CO_TRY(co_await on_worker(short_work_, [&]() -> Result<void> {
     echo.hlc = seams_.hlc.next();
+    keep |= takes_large(echo);
     return commit(echo, {.apply = {}, .hints = {.keep_object = keep, .note_replaced = true}, .undo = {}});
   }));
   crash_point("tx/after-echo");

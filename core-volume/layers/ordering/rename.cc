@@ -19,7 +19,7 @@ struct OrderingLayer::Renaming {
   EntryName from, to;
   unsigned flags;
   NameHints::Hint source, target;  // thought to be there; nil: free
-  bool keep_target = false;        // for now: it is open, or the log lacks bytes of it
+  bool keep_target = false;        // for now: must_stay(), is_large()
   bool wrong = false;              // the hints were, and are right now
   bool across = false;             // other sets have a part in it
 
@@ -99,6 +99,7 @@ Result<void> OrderingLayer::rename_on_worker(const OpContext& ctx, Renaming& ren
   record.exchange = action == RenameAction::kExchange;
   if (target) record.displaced = target->gfid;
   record.last_link = action == RenameAction::kReplace && target->nlink == 1;
+  renaming.keep_target |= record.last_link && is_large(*target);
   // A name that is free may be one too many for its directory; one that is replaced or exchanged needs no
   // room.
   std::optional<Record> undo;

@@ -23,6 +23,8 @@ class SpaceBudget {
   Result<void> find_room(std::uint64_t bytes);
   /// The file system has refused a change: the next one asks.
   void forget() { left_bytes_ = 0; }
+  /// Something was removed: looking for room may not be in vain now.
+  void freed() { written_back_ns_ = kLongAgo_ns; }
 
  private:
   Result<std::int64_t> available_bytes();
@@ -33,7 +35,8 @@ class SpaceBudget {
   SpaceReserve& reserve_;
   std::atomic<std::int64_t> left_bytes_{0};  // that may be used before statfs is asked again
   // Boot time when room was last looked for in vain.
-  std::atomic<std::int64_t> written_back_ns_{-1'000'000'000};
+  static constexpr std::int64_t kLongAgo_ns = -1'000'000'000;
+  std::atomic<std::int64_t> written_back_ns_{kLongAgo_ns};
 };
 
 }  // namespace polder
