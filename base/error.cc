@@ -10,6 +10,8 @@ std::string Error::message() const {
   const char* text = strerrordesc_np(code_);
   std::string system = text ? std::string(text) : fmt::format("error {}", code_);
   if (context().empty()) return system;
+  // A daemon's whole sentence ends so already.
+  if (context().ends_with(": " + system)) return std::string(context());
   return fmt::format("{}: {}", context(), system);
 }
 

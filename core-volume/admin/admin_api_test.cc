@@ -100,7 +100,8 @@ TEST(HttpText, ErrorsTravelByName) {
   auto error = Error(ENOTEMPTY).with("the brick directory is not empty");
   auto back = error_from_json(error_json(error));
   EXPECT_TRUE(back.is(ENOTEMPTY));
-  EXPECT_THAT(std::string(back.context()), HasSubstr("the brick directory is not empty"));
+  EXPECT_EQ(back.message(), error.message());
+  EXPECT_EQ(std::move(back).with("on n1").message(), "on n1: " + error.message());
   EXPECT_TRUE(error_from_json({}).is(EIO));
   EXPECT_TRUE(error_from_json({{"code", "EWHATEVER"}, {"error", 7}}).is(EIO));
   EXPECT_EQ(http_status_of(ENOENT), 404U);

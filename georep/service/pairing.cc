@@ -98,13 +98,22 @@ Task<Result<Relation>> GeorepService::pair_with(const std::string& volume, PeerN
       {"volume", relation.peer_volume}, {"primary_cluster", node_.identity.cluster.name},
       {"primary_volume", volume},       {"primary_addresses", to_array(node_.identity.node.addresses)},
       {"token", way_back.text()}};
+  CO_TRY(co_await call_peer(relation, "/v1/georep-pair", body));
+  co_return relation;
+}
+
+Task<Result<void>> GeorepService::call_peer(const Relation& relation, std::string path, json::object body) {
+  auto identity = std::make_shared<TlsIdentity>();
+  identity->certificate_pem = relation.certificate_pem;
+  identity->key_pem = relation.key_pem;
+  identity->trusted_ca_pem = relation.peer_ca_pem;
   Error last(EHOSTUNREACH);
   for (const auto& address : relation.peer_addresses) {
     CO_TRY(auto endpoint, Endpoint::parse(address));
-    AdminClient client(node_.seams.transport, endpoint, membership.identity());
-    auto answer = co_await client.call("POST", "/v1/georep-pair", body);
-    if (answer) co_return relation;
-    last = std::move(answer.error()).with("pair with {}", address);
+    AdminClient client(node_.seams.transport, endpoint, identity);
+    auto answer = co_await client.call("POST", path, body);
+    if (answer) co_return Result<void>();
+    last = std::move(answer).error().with("{}", address);
     if (client.connected()) break;
   }
   co_return last;

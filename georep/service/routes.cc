@@ -5,7 +5,6 @@
 #include "base/coro.h"
 #include "base/log.h"
 #include "base/on_worker.h"
-#include "core-volume/admin/admin_client.h"
 #include "georep/service/service.h"
 
 namespace polder::georep {
@@ -107,13 +106,7 @@ Task<Result<json::value>> GeorepService::remove(const AdminRequest& request) {
       CO_TRY(co_await forget_deleted(*volume, relations));
     }
   }
-  auto identity = std::make_shared<TlsIdentity>();
-  identity->certificate_pem = relation.value.certificate_pem;
-  identity->key_pem = relation.value.key_pem;
-  identity->trusted_ca_pem = relation.value.peer_ca_pem;
-  CO_TRY(auto endpoint, Endpoint::parse(relation.value.peer_addresses.front()));
-  AdminClient client(node_.seams.transport, endpoint, identity);
-  auto told = co_await client.call("POST", "/v1/georep-unpair");
+  auto told = co_await call_peer(relation.value, "/v1/georep-unpair");
   json::object answer{{"deleted", relation.value.session}};
   if (!told) answer["secondary"] = "not told: " + told.error().message() + "; its volume stays read-only";
   co_return answer;

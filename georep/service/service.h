@@ -50,6 +50,8 @@ class GeorepService {
   // pairing.cc
   Task<Result<json::value>> create(const AdminRequest& request);
   Task<Result<Relation>> pair_with(const std::string& volume, PeerName peer, const std::string& token_text);
+  /// At the first of its addresses that answers.
+  Task<Result<void>> call_peer(const Relation& relation, std::string path, json::object body = {});
   Task<Result<json::value>> answer_pair(const AdminRequest& request);
   Task<Result<void>> become_secondary(Relation relation);
   Task<Result<json::value>> answer_unpair(const AdminRequest& request);

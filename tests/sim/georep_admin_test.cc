@@ -106,6 +106,8 @@ TEST_F(GeorepAdmin, ADeletedSessionLeavesTwoOrdinaryVolumes) {
   client.file(Gfid::root(), "file", "content");
   world.pair();
   world.start_session();
+  world.east.call("POST", std::string(kGeorep) + "/config",
+                  {{"key", "addresses"}, {"value", "nowhere:24117,west:24117"}});
   world.checkpoint();
   world.east.call("POST", "/v1/volumes/data/stop");
   EXPECT_THAT(refusal(world.east, "DELETE", "/v1/volumes/data"), HasSubstr("has a geo-replication session"));

@@ -60,7 +60,7 @@ Result<std::string> read_token(const std::string& file) {
     return text;
   }
   std::ifstream in(file);
-  if (!in) return Error(ENOENT).with("token file {}", file);
+  if (!in) return Error(errno).with("token file {}: {}", file, Error(errno).message());
   return std::string((std::istreambuf_iterator<char>(in)), {});
 }
 
