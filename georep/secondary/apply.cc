@@ -130,7 +130,8 @@ Task<Result<void>> remove_unlisted(Seams& seams, Store& store, const Record& lis
   co_return co_await batch.flush();
 }
 
-/// The end of a rescan. What is gone may have hidden more of the kind.
+/// The end of a rescan, or of the lists after a power loss: an object whose name another one has taken by a
+/// change that no record tells of. What is gone may have hidden more of the kind.
 Task<Result<void>> sweep(Seams& seams, Store& store, Batch& batch) {
   constexpr int kTurns = 4;
   for (int turn = 0; turn < kTurns; ++turn) {
@@ -189,6 +190,7 @@ Task<Result<AppliedCut>> apply_cut(Seams& seams, Spool& spool, std::uint64_t cut
   CO_TRY(auto reader, co_await on_worker(seams.workers, [&] { return spool.read(cut); }));
   Batch batch(volume);
   auto objects = Objects::kGo;
+  bool listed = false;
   while (true) {
     CO_TRY(auto frame, co_await on_worker(seams.workers, [&] { return reader.next(); }));
     if (!frame) co_return Error(EUCLEAN).with("geo-replication cut {} has no end", cut);
@@ -205,13 +207,14 @@ Task<Result<AppliedCut>> apply_cut(Seams& seams, Spool& spool, std::uint64_t cut
       if (objects == Objects::kStay && !keeps_object(record)) continue;
       if (record.kind == RecordKind::kListed) {
         CO_TRY(co_await remove_unlisted(seams, store, record, objects, batch));
+        listed = true;
       } else {
         CO_TRY(co_await batch.add(std::move(record)));
       }
     }
     crash_point("georep/within-apply");
     if (!message.has_cut_end()) continue;
-    if (message.cut_end().sweep()) {
+    if (message.cut_end().sweep() || (listed && objects == Objects::kGo)) {
       CO_TRY(co_await sweep(seams, store, batch));
     }
     auto applied = applied_record(session, message.cut_end().state());

@@ -156,8 +156,8 @@ class PrimaryScenario final : public SitesScenario {
     if (fault.kind == FaultKind::kNone || fault.kind == FaultKind::kDeath)
       EXPECT_EQ(application_.failure(), "");
     world_.loop.run_for(40s);  // the daemon looks after its bricks
-    // Who has not synced is told so, once (coherence.md, P6).
-    if (fault.ends_power()) (void)client_.sync();
+    // Who has not synced is told so, once (coherence.md, P6): also when it was a sync that failed.
+    if (fault.ends_power() || fault.kind == FaultKind::kError) (void)client_.sync();
     expect_same_in_the_end();
   }
 
