@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/disk.h"
@@ -21,6 +22,9 @@ struct Cursor {
   bool must_rescan = false;  // records it had not read are gone, or its place is lost
 };
 
+/// Cursors whose names begin so only keep the log: nobody reads on from them.
+inline constexpr std::string_view kPinPrefix = "snapshot/";
+
 /// One thread at a time. The database and `dir` (open directory for the file `cursors`) outlive it.
 class CursorTable {
  public:
@@ -32,6 +36,7 @@ class CursorTable {
   /// rescan; returns how many.
   Result<std::size_t> open();
   Result<std::vector<Cursor>> list();
+  const std::set<std::string>& names() const { return names_; }
   /// Durable when it returns. EINVAL for a name that is empty or too long.
   Result<void> put(const Cursor& cursor);
   /// ENOENT when there is none.

@@ -280,18 +280,31 @@ Result<void> JournalImpl::set_cursor(const std::string& name, std::uint64_t inde
   if (index > catalogue_->stable())
     return Error(EINVAL).with("cursor '{}' at {} is past the last stable record {}", name, index,
                               catalogue_->stable());
-  auto lock = database_->lock();
-  return database_->cursors().put({name, index, index + 1 < catalogue_->first_index()});
+  {
+    auto lock = database_->lock();
+    const bool is_new = !database_->cursors().names().contains(name);
+    auto put = database_->cursors().put({name, index, index + 1 < catalogue_->first_index()});
+    if (is_new) ++cursor_changes_;  // even if it failed: the name may be there
+    if (!put || !is_new) return put;
+  }
+  return sync();
 }
 
 Result<void> JournalImpl::drop_cursor(const std::string& name) {
   auto lock = database_->lock();
-  return database_->cursors().drop(name);
+  TRY(database_->cursors().drop(name));
+  ++cursor_changes_;
+  return {};
 }
 
 Result<std::vector<Cursor>> JournalImpl::cursors() {
   auto lock = database_->lock();
   return database_->cursors().list();
+}
+
+std::set<std::string> JournalImpl::cursor_names() {
+  auto lock = database_->lock();
+  return database_->cursors().names();
 }
 
 }  // namespace polder

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -106,6 +107,9 @@ class Journal {
   virtual std::uint64_t stable_index() const = 0;
   virtual std::uint64_t applied_index() const = 0;     // every record <= it is applied
   virtual std::uint64_t checkpoint_index() const = 0;  // every record <= it is applied and on disk
+  /// The same of the checkpoint that is being taken, if any. What was appended before this grew is stable
+  /// before that checkpoint counts.
+  virtual std::uint64_t next_checkpoint_index() const = 0;
   virtual JournalPosition position(std::uint64_t index) const = 0;
   /// Called on some worker after the stable index has grown. One listener.
   virtual void on_stable(std::function<void(std::uint64_t stable_index)> listener) = 0;
@@ -115,11 +119,15 @@ class Journal {
   virtual Result<std::unique_ptr<JournalReader>> read_from(std::uint64_t index,
                                                            bool upto_appended = false) = 0;
 
-  /// Creates it, too. EINVAL past the stable index. Moving a cursor to where the log still reaches ends its
+  /// Creates it, too, and then everything that was appended before cursor_changes() grew is stable when it
+  /// returns. EINVAL past the stable index. Moving a cursor to where the log still reaches ends its
   /// must_rescan; otherwise it stays.
   virtual Result<void> set_cursor(const std::string& name, std::uint64_t index) = 0;
   virtual Result<void> drop_cursor(const std::string& name) = 0;
   virtual Result<std::vector<Cursor>> cursors() = 0;
+  virtual std::set<std::string> cursor_names() = 0;
+  /// Grows when a cursor is created or dropped.
+  virtual std::uint64_t cursor_changes() const = 0;
 
   /// Seals by age or when `force_seal`, compresses and drops segments by the rules of JournalOptions, and
   /// takes a checkpoint when one is due: syncfs of the file system, which must be the brick's, so that what

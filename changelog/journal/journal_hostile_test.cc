@@ -42,7 +42,7 @@ TEST_F(JournalHostileTest, ASegmentThatGrowsWhileItIsReadIsNotDamaged) {
 }
 
 TEST_F(JournalHostileTest, TheEndOfAHugeFileIsNotHeldInMemory) {
-  const auto content = three_records();
+  three_records();
   {
     auto file = must(disk.open(Disk::kNoDir, path(segment(1)), O_RDWR));
     must(disk.truncate(file.fd(), std::uint64_t{1} << 40));

@@ -5,6 +5,7 @@
 // Locks, taken in this order: maintain_mutex_, sync_mutex_, append_mutex_, then the leaves (database,
 // catalogue, in-flight file, listener).
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 
@@ -34,6 +35,9 @@ class JournalImpl final : public Journal {
   std::uint64_t appended_index() const override { return catalogue_->appended(); }
   std::uint64_t stable_index() const override { return catalogue_->stable(); }
   std::uint64_t checkpoint_index() const override { return checkpoint_index_; }
+  std::uint64_t next_checkpoint_index() const override {
+    return std::max(next_checkpoint_index_.load(), checkpoint_index_.load());
+  }
   std::uint64_t applied_index() const override { return in_flight_->low(); }
   JournalPosition position(std::uint64_t index) const override;
   void on_stable(std::function<void(std::uint64_t)> listener) override;
@@ -41,6 +45,8 @@ class JournalImpl final : public Journal {
   Result<void> set_cursor(const std::string& name, std::uint64_t index) override;
   Result<void> drop_cursor(const std::string& name) override;
   Result<std::vector<Cursor>> cursors() override;
+  std::set<std::string> cursor_names() override;
+  std::uint64_t cursor_changes() const override { return cursor_changes_; }
   Result<void> maintain(bool force_seal) override;
   Result<JournalCheck> verify() override;
 
@@ -111,6 +117,8 @@ class JournalImpl final : public Journal {
 
   std::mutex maintain_mutex_;
   std::atomic<std::uint64_t> checkpoint_index_{0};  // written under maintain_mutex_
+  std::atomic<std::uint64_t> next_checkpoint_index_{0};
+  std::atomic<std::uint64_t> cursor_changes_{0};
   std::int64_t checkpoint_boot_time_ns_ = 0;
 
   std::mutex sync_mutex_;  // one fdatasync at a time: an error of the kernel is told only once

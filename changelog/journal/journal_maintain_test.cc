@@ -187,6 +187,45 @@ TEST_F(JournalMaintainTest, CursorsAreKeptAndDropped) {
   EXPECT_EQ(must(journal->cursors()).size(), 1u);
 }
 
+TEST_F(JournalMaintainTest, WhoeverBeginsToReadFindsEverythingStable) {
+  open();
+  append(5);
+  const auto changes = journal->cursor_changes();
+  must(journal->set_cursor("new", 0));
+  EXPECT_EQ(journal->stable_index(), 5u);
+  EXPECT_THAT(journal->cursor_names(), ElementsAre("new"));
+  const auto made = journal->cursor_changes();
+  EXPECT_GT(made, changes);
+
+  append(2);
+  must(journal->set_cursor("new", 5));
+  EXPECT_EQ(journal->stable_index(), 5u) << "a cursor that moves costs no sync";
+  EXPECT_EQ(journal->cursor_changes(), made);
+
+  must(journal->drop_cursor("new"));
+  EXPECT_GT(journal->cursor_changes(), made);
+  EXPECT_THAT(journal->cursor_names(), ElementsAre());
+}
+
+TEST_F(JournalMaintainTest, ACheckpointIsAnnouncedBeforeItSyncs) {
+  open();
+  append(5);
+  EXPECT_EQ(journal->next_checkpoint_index(), 0u);
+  int checkpoints = 0;
+  disk.on_syncfs([&] {
+    ++checkpoints;
+    EXPECT_EQ(journal->next_checkpoint_index(), 5u);
+    EXPECT_EQ(journal->checkpoint_index(), 0u);
+    EXPECT_EQ(journal->stable_index(), 5u);
+  });
+  must(journal->maintain(true));
+  EXPECT_EQ(checkpoints, 1);
+  EXPECT_EQ(journal->checkpoint_index(), 5u);
+  disk.on_syncfs({});
+  kill();
+  EXPECT_EQ(journal->next_checkpoint_index(), 5u);
+}
+
 TEST_F(JournalMaintainTest, AFlippedBitInASealedSegmentIsFoundAndNeverSkipped) {
   for (bool compressed : {false, true}) {
     SCOPED_TRACE(compressed);

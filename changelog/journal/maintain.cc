@@ -45,6 +45,7 @@ Result<void> JournalImpl::take_checkpoint(bool now) {
   const auto index = in_flight_->low();
   if (index <= checkpoint_index_) return {};
   if (!now && since_ns / kSecond_ns < static_cast<std::int64_t>(options_.checkpoint_interval_s)) return {};
+  next_checkpoint_index_ = index;
   TRY(sync());
   TRY(durable(disk().syncfs(dir())).with("sync the file system of the changelog"));
   TRY(check_usable());  // or another sync, of a file, has heard what became of it

@@ -13,8 +13,6 @@
 namespace polder {
 namespace {
 
-using testing::HasSubstr;
-
 PeerIdentity by_uid(uid_t uid) {
   PeerIdentity peer;
   peer.uid = uid;

@@ -217,7 +217,7 @@ TEST(BrickFull, WhatWasRemovedHasMadeRoomForWhoWritesNext) {
                                                                {"open until now", "write"}};
   node.disk.set_reflink(false);
   for (const auto& [what, way] : cases) {
-    SCOPED_TRACE(what + ", " + way);
+    SCOPED_TRACE(fmt::format("{}, {}", what, way));
     const auto big = c.file(root, "big", std::string(16 << 20, 'b'));
     if (what == "written long ago") node.loop.run_for(60s);
     for (size = 0; c.write(next, handle, size, piece);) size += piece.size();

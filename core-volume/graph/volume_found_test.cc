@@ -163,6 +163,29 @@ TEST_F(VolumeFound, TheLogTellsOfBytesThatWentAheadOfTheTimesOfANewFile) {
   }
 }
 
+/// Writes over what an old file has: the disk has written its pages and neither its inode nor the record.
+TEST_F(VolumeFound, TheLogTellsOfBytesThatWentAheadOfTheTimesOfAnOldFile) {
+  for (auto seed : seeds(50, 1000)) {
+    SCOPED_TRACE(seed);
+    auto volume = new_volume(seed);
+    Client c(*volume);
+    std::vector<Gfid> files;
+    for (int i = 0; i < 8; ++i) {
+      files.push_back(c.file(Gfid::root(), fmt::format("old{}", i)));
+      c.put(files.back(), 0, std::string(3000, 'x'));
+    }
+    volume->loop.run_for(std::chrono::seconds(2));
+    must(log_of(*volume).maintain(true));  // the log's tail tells of none of them
+    c.dir(Gfid::root(), "much later than they");
+    volume->loop.run_for(std::chrono::seconds(2));
+    for (const auto& file : files) c.put(file, 1000, std::string(100, 'y'));
+    volume->lose_power(seed);
+    volume->start();
+    expect_log_and_volume_agree(*volume);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
 /// A start that ends early has said in the log only a part of it.
 TEST_F(VolumeFound, TheNextStartDoesWhatOneHasNotEnded) {
   for (auto seed : seeds(25, 1000)) {

@@ -6,10 +6,8 @@
 namespace polder {
 namespace {
 
-constexpr std::string_view kPrefix = "snapshot/";
-
 std::string cursor_of(const SnapshotRecord& snapshot) {
-  return std::string(kPrefix) + snapshot.id;
+  return std::string(kPinPrefix) + snapshot.id;
 }
 
 }  // namespace
@@ -24,7 +22,7 @@ Result<void> match_pins(Journal& journal, const std::vector<SnapshotRecord>& sna
   for (const auto& snapshot : snapshots) missing[cursor_of(snapshot)] = &snapshot;
   TRY(auto cursors, journal.cursors());
   for (const auto& cursor : cursors) {
-    if (!cursor.name.starts_with(kPrefix)) continue;
+    if (!cursor.name.starts_with(kPinPrefix)) continue;
     auto found = missing.find(cursor.name);
     if (found == missing.end()) {
       TRY(journal.drop_cursor(cursor.name));

@@ -253,7 +253,12 @@ void SimTree::crash_data(std::uint64_t surviving_end, std::uint64_t seed) {
     std::uint64_t size = data.size();
     if (limit == UINT64_MAX && node.data.size() > size) {
       std::uint64_t grown = node.data.size() - size;
-      size += std::array{std::uint64_t{0}, grown, choice.below(grown + 1)}[choice.below(3)];
+      const auto more = std::array{std::uint64_t{0}, grown, choice.below(grown + 1)}[choice.below(3)];
+      size += more;
+      if (more != 0) {  // one inode, in one transaction
+        found->second.meta.mtime = node.meta.mtime;
+        found->second.meta.ctime = node.meta.ctime;
+      }
     }
     data.grow(node.data.size());
     for (auto [index, position] : node.dirty)

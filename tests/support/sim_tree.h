@@ -7,7 +7,7 @@
 // sync of a file makes its bytes and attributes durable but not its names; a sync of a directory makes
 // durable the log up to the last transaction that touches the directory. After a power loss a prefix of the
 // log that remains has happened; each page that was written and not synced is there or not by itself; a
-// file that grew by writing may have any length in between.
+// file that grew by writing may have any length in between, and then its times have changed, too.
 #pragma once
 #include <sys/stat.h>
 

@@ -45,15 +45,16 @@ INSTANTIATE_TEST_SUITE_P(Cache, Conformance,
                          conformance_name);
 
 class CacheLayerTest : public testing::Test {
- protected:
-  RpcWorld world;
-  CachedClient one{world}, two{world, "two"};
-
+ public:
   ~CacheLayerTest() override {
     world.brick.let_go();
     world.stop(*one.rpc);
     world.stop(*two.rpc);
   }
+
+ protected:
+  RpcWorld world;
+  CachedClient one{world}, two{world, "two"};
 
   FileAttr mkdir(CachedClient& by, Gfid parent, std::string_view name) {
     const NewObject object{.mode = 0755};

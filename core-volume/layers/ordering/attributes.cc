@@ -15,7 +15,8 @@ Task<Result<FileAttr>> OrderingLayer::setattr(const OpContext& ctx, Gfid gfid, c
   Record truncate, setattr;
   auto work = [&] { return setattr_on_worker(ctx, gfid, change, truncated, truncate, setattr); };
   const bool sizes = (change.fields & SetAttr::kSize) != 0;
-  const bool is_long = sizes && (data_sync_.relied_on_log(gfid) || co_await frees_much(gfid, change.size));
+  const bool is_long = sizes && (data_sync_.relied_on_log(gfid) || told_files_.would_wait(gfid) ||
+                                 co_await frees_much(gfid, change.size));
   auto after = is_long ? co_await on_worker(seams_.workers, work) : co_await on_worker(short_work_, work);
   finish(ctx, truncate);
   finish(ctx, setattr);

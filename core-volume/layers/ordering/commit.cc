@@ -23,7 +23,8 @@ OrderingLayer::OrderingLayer(Seams& seams, Journal& journal, Store& store, const
       opens_(std::uint64_t{store.identity().set} << 48 | seams.random.next() >> 17),
       settled_(peers == nullptr),
       reserve_(seams.disk, store.path()),
-      space_(seams.clock, store, reserve_) {}
+      space_(seams.clock, store, reserve_),
+      told_files_(journal) {}
 
 OrderingLayer::~OrderingLayer() = default;
 
@@ -95,12 +96,14 @@ Result<void> OrderingLayer::commit(Record& record, const Applying& how) {
   }
   TRY(append(record));
   auto apply = [&] { return how.apply ? how.apply(record) : store_.apply(record, how.hints); };
-  auto applied = apply();
+  auto applied = told_files_.before(record);
+  if (applied) applied = apply();
   if (!applied && made_room(record, applied.error())) applied = apply();
   if (unlogged) data_sync_.end_unlogged(record.gfid, record.index);
   if (record.last_link || record.kind == RecordKind::kTruncate || record.kind == RecordKind::kPunch)
     space_.freed();
   if (!applied) return undo(record, how, std::move(applied).error());
+  told_files_.after(record);
   crash_point("ordering/after-apply");
   auto noted = journal_.applied(record.index);
   if (!noted) {

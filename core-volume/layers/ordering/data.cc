@@ -23,7 +23,8 @@ Task<Result<WriteResult>> OrderingLayer::write(const OpContext& ctx, Gfid gfid, 
   Record record;
   auto write = [&] { return write_on_worker(ctx, gfid, offset, data, append, room, record); };
   const bool unlogged = data.size() > options_.inline_data_bytes;
-  const bool is_long = data.size() > kShortTransferMax_bytes || (unlogged && data_sync_.relied_on_log(gfid));
+  const bool is_long = data.size() > kShortTransferMax_bytes || told_files_.would_wait(gfid) ||
+                       (unlogged && data_sync_.relied_on_log(gfid));
   auto written = is_long ? co_await on_worker(seams_.workers, write) : co_await on_worker(short_work_, write);
   finish(ctx, record);
   co_return written;

@@ -9,8 +9,8 @@
 // their inode says. Between kFoundBegin and kFoundEnd first the objects (start_log.h), then names, then for
 // each directory which names it has (kListed), then the directories' times.
 //
-// What remains: a file that the tail has neither made nor written, and of which the file system wrote pages
-// and not yet its inode. `polder georep verify` finds such a file.
+// Of a file of which the file system wrote pages and not yet the inode no time tells: such a file is one of
+// the tail, see told_files.h.
 //
 // Only where somebody follows the log: the look takes some seconds per million objects. A mark on the brick,
 // durable before the first record of the start, says from when on the log has gaps; so a start that ends

@@ -36,6 +36,7 @@
 #include "core-volume/layers/ordering/retry_table.h"
 #include "core-volume/layers/ordering/space_budget.h"
 #include "core-volume/layers/ordering/space_reserve.h"
+#include "core-volume/layers/ordering/told_files.h"
 #include "core-volume/layers/ordering/transactions.h"
 #include "core-volume/layers/store/store.h"
 
@@ -442,6 +443,7 @@ class OrderingLayer final : public FileOps, public InvalidationSource, public Se
   SpaceReserve reserve_;
   SpaceBudget space_;
   DataSync data_sync_;
+  ToldFiles told_files_;
   std::atomic<std::uint64_t> broken_at_{0};  // index of a record that could be neither applied nor undone
   std::atomic<int> broken_why_{0};           // errno
   std::mutex unsettled_mutex_;

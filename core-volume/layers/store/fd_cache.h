@@ -28,7 +28,7 @@ class OpenInode : public DiskFile {
   }
 
   std::optional<layout::Meta> meta() const { return get(meta_); }
-  void set_meta(std::optional<layout::Meta> meta) { set(meta_, std::move(meta)); }
+  void set_meta(const std::optional<layout::Meta>& meta) { set(meta_, meta); }
   /// Of a directory; empty: it has none.
   std::optional<std::string> default_acl() const { return get(default_acl_); }
   void set_default_acl(std::optional<std::string> acl) { set(default_acl_, std::move(acl)); }
