@@ -148,6 +148,9 @@ int change_state(Cli& cli, const Georep& georep) {
 }
 
 int remove(Cli& cli, const Georep& georep) {
+  // Whether there is such a session, before anybody is asked.
+  auto session = post(cli, georep, "config", {});
+  if (!session) return cli.fail(session.error());
   auto sure = cli.confirm(georep.volume,
                           {"the session ends: the secondary's volume becomes an ordinary, writable one",
                            "a new session will copy everything again, to an empty volume"});
