@@ -54,7 +54,7 @@ mount -o loop,noatime "$work/disk" "$work/bricks"
 polder cluster init --name east --node alpha --listen "127.0.0.1:$port" > /dev/null
 polder volume create data "alpha:$work/bricks/data" > /dev/null
 expect 1 "type: polder volume start data" polder volume top data open
-expect 1 "volume 'data' has no geo-replication session to nowhere::data" polder volume geo-replication data nowhere::data delete
+expect 1 "volume 'data' has no geo-replication session to nowhere:24117::data" polder volume geo-replication data nowhere::data delete
 polder volume start data > /dev/null
 "$bin/mount.polder" localhost:/data "$work/mnt" -o "socket=$work/run/data.sock,log-file=$work/mount.log"
 
